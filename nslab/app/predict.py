@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from nslab.app.desired import desired
 from nslab.compiler import compile_lab
 from nslab.linux.observe.host import likely_host
+from nslab.objects.names import netns
 from nslab.trace.authors import Authors
 from nslab.trace.endpoints import named_service, source, target
 from nslab.trace.hops import Journey
-from nslab.trace.predict import Predictor
+from nslab.trace.lab_prediction import LabPredictor
 from nslab.trace.topology import topology
 
 if TYPE_CHECKING:
@@ -32,11 +33,12 @@ def predict(name: str, sender: str, to: str, kind: Kind | None = None) -> list[J
 
 def predicted(lab: Lab, state: State, begin: str, aim: Target) -> list[Journey]:
     """All journeys from the host `begin` that the lab's State allows."""
-    found = Predictor(lab.name, topology(state), Authors(lab.name, state)).journeys(begin, aim)
+    found = LabPredictor(lab.name, topology(state), Authors(lab.name, state)).journeys(netns(lab.name, begin), aim)
     return [
         Journey(
-            lab.name, begin, aim, one.hops, one.end, one.why, notes=one.doubts,
-            chance=float(one.chance) if one.chance is not None else None,
+            lab.name, begin, aim, one.hops, one.end, one.why,
+            notes=tuple(f"not understood: {doubt}" for doubt in one.doubts),
+            chance=float(one.chance) if one.chance is not None else None, computed=True,
         )
         for one in found
     ]  # fmt: skip

@@ -53,6 +53,7 @@ VERBS: dict[str, str] = {
     "logs": "inside.logs",
     "probe": "probe.probe",
     "trace": "trace.trace",
+    "dump-node": "trace.dump_node",
     "capture": "capture.capture",
     "rules": "rules.rules",
     "events": "events.events",

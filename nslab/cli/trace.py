@@ -1,8 +1,9 @@
-"""`nslab trace`: one packet, hop by hop."""
+"""`nslab trace`: one packet, hop by hop; `nslab dump-node`: what it needs of a real node."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -42,12 +43,18 @@ def trace(
         typer.Argument(
             metavar="TO[:PORT]", autocompletion=probed, help="A host, a Service, an address, or a name for DNS."
         ),
-    ],
+    ] = "",
     udp: Annotated[bool, typer.Option("--udp", help="Send a UDP datagram.")] = False,
     icmp: Annotated[bool, typer.Option("--icmp", help="Send an ICMP echo.")] = False,
     predict: Annotated[
         bool, typer.Option("--predict", help="Compute it from the lab's desired state: no packet, and no root.")
     ] = False,
+    dump: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--dump", metavar="DIR", help="Compute it from the dump of a real node, instead of LAB; once for each node."
+        ),
+    ] = None,
     no_reply: Annotated[bool, typer.Option("--no-reply", help="Do not show the reply.")] = False,
     output: Annotated[
         Shown, typer.Option("--output", "-o", help="table, json, yaml or html (a page to step through).")
@@ -63,10 +70,11 @@ def trace(
     if the packet was not delivered. The page (-o html, or --open) shows the lab's picture, in which the packet walks
     step by step.
 
+    `--dump DIR` computes the way through real nodes, from their own rules, instead: FROM and TO are addresses or the
+    nodes' names, and there is no LAB. `nslab dump-node` says how to take a dump.
+
     Example: nslab trace calico-two-node pod-d svc-b
     """
-    if not predict:
-        need_root("trace")
     if udp and icmp:
         raise UsageError("--udp or --icmp: a packet is one of them")
     output = Shown.HTML if opened and output is Shown.TABLE else output
@@ -75,29 +83,32 @@ def trace(
     from nslab.probes.pairs import Kind
 
     kind = Kind.UDP if udp else Kind.ICMP if icmp else None
-    journeys = _predicted(name, sender, to, kind) if predict else _followed(name, sender, to, kind)
+    if dump and output is Shown.HTML:
+        raise UsageError("a page shows a lab's picture, and dumps of nodes are no lab: -o table or -o json")
+    journeys = _dumped(dump, name, sender, to, kind) if dump else _of_lab(name, sender, to, kind, predict=predict)
     if output is Shown.HTML:
         deliver(_page(name, journeys), ".html", write=write, opened=opened)
     elif output is not Shown.TABLE:
-        _print_document(journeys, Format(output), reply=not no_reply, several=predict)
+        _print_document(journeys, Format(output), reply=not no_reply, several=predict or bool(dump))
     else:
-        _print_all(journeys, reply=not no_reply, note="not understood: " if predict else "")
+        _print_all(journeys, reply=not no_reply)
     from nslab.trace.hops import End
 
-    if not any(one.end is End.DELIVERED for one in journeys):
+    if not any(one.end in (End.DELIVERED, End.LEFT) for one in journeys):
         raise typer.Exit(1)
 
 
-def _predicted(name: str, sender: str, to: str, kind: Kind | None) -> Sequence[Journey]:
-    from nslab.app.predict import predict
+def _of_lab(name: str, sender: str, to: str, kind: Kind | None, *, predict: bool) -> Sequence[Journey]:
+    if not to:
+        raise UsageError("say what to trace: nslab trace LAB FROM TO[:PORT]")
+    if predict:
+        from nslab.app.predict import predict as compute
 
-    return predict(name, sender, to, kind)
+        return compute(name, sender, to, kind)
+    need_root("trace")
+    from nslab.app.trace import trace as follow
 
-
-def _followed(name: str, sender: str, to: str, kind: Kind | None) -> Sequence[Journey]:
-    from nslab.app.trace import trace
-
-    return [trace(name, sender, to, kind)]
+    return [follow(name, sender, to, kind)]
 
 
 def _page(name: str, journeys: Sequence[Journey]) -> str:
@@ -117,16 +128,36 @@ def _print_document(journeys: Sequence[Journey], output: Format, *, reply: bool,
     document(plain if several else plain[0], output)
 
 
-def _print_all(journeys: Sequence[Journey], *, reply: bool, note: str) -> None:
-    """Print journeys. `note`: how each of their notes begins."""
+def _print_all(journeys: Sequence[Journey], *, reply: bool) -> None:
     from nslab.views import journey as view
 
     for number, one in enumerate(journeys):
         if number:
             say("")
         _print_hops(one, reply=reply)
-        for line in (*view.findings(one), *(f"{note}{line}" for line in one.notes)):
+        for line in (*view.findings(one), *one.notes):
             say(line)
+
+
+def _dumped(dumps: Sequence[Path], sender: str, to: str, more: str, kind: Kind | None) -> Sequence[Journey]:
+    if more:
+        raise UsageError("--dump stands for LAB: nslab trace --dump DIR FROM TO:PORT")
+    from nslab.app.dumps import dumped_hosts, trace_dumps
+
+    return trace_dumps(dumped_hosts(dumps), sender, to, kind)
+
+
+def dump_node() -> None:
+    """Print a shell script that dumps what a node's kernel would do to packets. For `trace --dump`.
+
+    The script needs nothing but sh and what the node has; it reads as root, and changes nothing. With its output into
+    `tar x`, there is a folder nslab-dump-NODE here. A program that the node lacks is named in its file `notes`.
+
+    Example: nslab dump-node | ssh node1 sudo sh | tar x
+    """
+    from nslab.app.dumps import script
+
+    say(script(), nl=False)
 
 
 def _print_hops(journey: Journey, *, reply: bool) -> None:
@@ -138,4 +169,4 @@ def _print_hops(journey: Journey, *, reply: bool) -> None:
         say(line)
     for role, line in view.lines(journey, reply=reply):
         say(line, **_STYLES[role])
-    say(f"\n{view.summary(journey)}", fg=None if journey.end is End.DELIVERED else "red")
+    say(f"\n{view.summary(journey)}", fg=None if journey.end in (End.DELIVERED, End.LEFT) else "red")

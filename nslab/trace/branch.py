@@ -44,6 +44,8 @@ class Branch:
     inner: Packet | None = None
     """The packet in the tunnel, if this is the tunnel's."""
     masqueraded: bool = False
+    handed: str = ""
+    """Of one that left the hosts that are known: the interface by which its own target gets it."""
 
     @property
     def over(self) -> bool:

@@ -55,7 +55,7 @@ def target(lab: Lab, word: str, kind: Kind | None = None) -> Target:
 
     Without a port, it is the first of the Service or of the pod's containers. `kind`: None for the port's own protocol.
     """
-    name, port = _split(word)
+    name, port = split(word)
     if service := _service(lab, name):
         return _of_service(service, word, port, kind)
     if address := _address(name):
@@ -109,7 +109,8 @@ def way_on(word: str, known: list[str]) -> str:
     return f"; did you mean {meant}?" if meant else did_you_mean(word, known) or f"; it has {some(known)}"
 
 
-def _split(word: str) -> tuple[str, int]:
+def split(word: str) -> tuple[str, int]:
+    """NAME and PORT of `NAME:PORT`; 0 without one. UsageError if it is no port."""
     name, colon, port = word.rpartition(":")
     if not colon:
         return word, 0

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from nslab.trace.rules.packet import Packet
     from nslab.trace.rules.turn import RuleChain
 
+LEGACY: Final = " (legacy)"
+"""After the name of a table of iptables-legacy, where both variants have rules."""
 CONNTRACK: Final = -200
 """The priority at which conntrack looks at a packet."""
 PRIORITIES: Final = {"raw": -300, "mangle": -150, "nat": -100, "filter": 0, "security": 50}
@@ -74,7 +76,7 @@ def read(iptables: str = "", ipset: str = "", nft: str = "", legacy: str = "", l
         return Ruleset(
             [
                 *_of_iptables(saved, sets, "", places),
-                *_of_iptables(tables(legacy), sets, " (legacy)", {}),
+                *_of_iptables(tables(legacy), sets, LEGACY, {}),
                 *(base for dump in dumps for base in _of_nft(dump)),
             ]
         )

@@ -98,7 +98,7 @@ def test_what_is_exempt_is_shown() -> None:
 
 
 def test_each_verb_is_documented() -> None:
-    rows = re.findall(r"^\| `nslab (\w+)", TEXTS["commands"], re.MULTILINE)
+    rows = re.findall(r"^\| `nslab ([\w-]+)", TEXTS["commands"], re.MULTILINE)
     assert rows == [*VERBS]
 
 
@@ -135,7 +135,7 @@ def test_the_reference_lacks_no_option(verb: str) -> None:
 
 
 def test_options_in_the_table_are_options_of_the_verb() -> None:
-    for verb, row in re.findall(r"^\| `nslab (\w+)(.*)", TEXTS["commands"], re.MULTILINE):
+    for verb, row in re.findall(r"^\| `nslab ([\w-]+)(.*)", TEXTS["commands"], re.MULTILINE):
         known = {flag for option in COMMANDS[verb].params for flag in (*option.opts, *option.secondary_opts)}
         assert {*re.findall(r"(?<![\w-])--?[a-z][a-z-]*", row)} <= known
 
