@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from nslab.trace.counted.names import ServiceNames
 
 TABLE = "ipvs"
-_PROTOCOLS = ("TCP", "UDP", "SCTP")
+_PROTOCOLS = ("TCP", "UDP", "SCTP", "FWM")
+"""What a virtual server's line begins with; that of a firewall mark names no address."""
 
 
 class _Statistics(NamedTuple):

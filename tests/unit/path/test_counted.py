@@ -168,6 +168,8 @@ TCP  10.96.0.5:80 rr persistent 10800
   -> 10.1.0.1:80                  Masq    1      0          3
   -> 10.1.0.2:80                  Masq    3      1          0
 UDP  10.9.9.9:53 rr
+FWM  7 rr
+  -> 10.1.0.3:80                  Masq    1      0          0
 """
 STATISTICS = """\
 IP Virtual Server version 1.2.1 (size=4096)
@@ -177,6 +179,8 @@ TCP  10.96.0.5:80                    12345    61725    49380  3827000  5432100
   -> 10.1.0.1:80                      3000    15000    12000   930000  1320000
   -> 10.1.0.2:80                      9345    46725    37380  2897000  4112100
 UDP  10.9.9.9:53                         0        0        0        0        0
+FWM  7                                   1        2        3        4        5
+  -> 10.1.0.3:80                         1        2        3        4        5
 """
 
 
@@ -186,6 +190,9 @@ def test_ipvs_counts_connections() -> None:
     assert (share.service, share.counted_by) == ("default/web:http", "IPVS")
     assert [(end.chance, end.hits, end.pod) for end in share.endpoints] == [
         (0.25, 3000, "default/web-1"), (0.75, 9345, "default/web-2")
+    ]  # fmt: skip
+    assert [(one.service, [end.address for end in one.endpoints]) for one in found.services[1:]] == [
+        ("10.9.9.9:53", []), ("7", ["10.1.0.3:80"])
     ]  # fmt: skip
     texts = [line.text for line in tree(found, "default/web")]
     assert texts[1] == "    61725   3827000  ipvs TCP 10.96.0.5:80 rr persistent 10800"
