@@ -1,8 +1,8 @@
 """The suite side by side: how many workers (pytest-xdist's), which tests stay together, and who comes first.
 
 Tests of a file share labs and tell one story, so a worker has them all, in their order. Most of them wait for a kernel,
-not for a processor: more workers than processors cost little. The VM (tests/vm) is one boot, so all its tests are one
-worker's: it boots at once, and this worker waits until all is over in there.
+not for a processor: twice as many workers as processors keep these busy. The VM (tests/vm) is one boot, so all its
+tests are one worker's: it boots at once, and this worker waits until all is over in there.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ UNIT, VM = "tests/unit", "tests/vm"
 SINGLE = ("tests/kernel/test_guides.py",)
 """Files whose tests have nothing to do with each other, and take long."""
 KERNEL = """
-    services plugin probe_evidence nothing_left plans docs wheel cli two_labs
-    fake_is_true late_writes probe_pace volumes audit_modes termination
+    plugin check cni services docs two_labs corpus nothing_left plans audit_modes healing endpoints wheel
+    probe_services probe_evidence probe cli habits cross_subnet trace fake_is_true late_writes live
 """
 LONG = (
     *(f"tests/kernel/test_{name}.py" for name in KERNEL.split()),

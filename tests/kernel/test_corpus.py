@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
 import corpus
 
+from tests import prefork
 from tests.kernel.labkit import left, nslab
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ DIFFERENT = (
     "wordpress-mysql",  # a folder
 )
 TRIED = [file for file in corpus.manifests(DATA) if os.environ.get("NSLAB_SLOW") or file.name in DIFFERENT]
+
+
+@pytest.fixture(autouse=True)
+def _calls_start_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpus, "NSLAB", prefork.nslab())
 
 
 @pytest.mark.parametrize("manifest", TRIED, ids=lambda manifest: manifest.name)

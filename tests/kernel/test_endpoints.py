@@ -12,7 +12,6 @@ from tests.kernel.labkit import OwnLab, nslab, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.root
 
@@ -87,9 +86,10 @@ status: {loadBalancer: {ingress: [{ip: 192.168.59.240, ipMode: Proxy}, {ip: 192.
 RULES = {"iptables": "iptables-save", "nftables": "nft list ruleset", "userspace": "iptables-save"}
 
 
-@pytest.fixture(params=RULES)
-def own(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[OwnLab, str]]:
-    lab, mode = OwnLab(tmp_path), request.param
+@pytest.fixture(scope="module", params=RULES)
+def own(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[OwnLab, str]]:
+    """The lab, up, in a mode; a test leaves its Services, which have names and addresses of their own."""
+    lab, mode = OwnLab(tmp_path_factory.mktemp("endpoints")), request.param
     lab.write(LAB.replace("NAME", lab.name).replace("MODE", mode))
     try:
         nslab("up", lab.file)  # the job is not ready, and never will be
@@ -155,11 +155,11 @@ spec: {clusterIP: %s, sessionAffinity: ClientIP, selector: {app: web}, ports: [{
 
 def test_a_long_name_is_in_nobodys_way(own: tuple[OwnLab, str]) -> None:
     lab, mode = own
-    text = SERVICE % ("s" * 63, "n" * 63, "10.96.2.2", "p" * 15) + SERVICE % ("after", "default", "10.96.2.3", "p")
+    text = SERVICE % ("s" * 63, "n" * 63, "10.96.2.6", "p" * 15) + SERVICE % ("after", "default", "10.96.2.7", "p")
     assert apply(lab, text)[0] == 0
     for node in NODES:
-        assert lab.sh(node, "curl -s -m 5 http://10.96.2.3/hostname") in ("web-1", "web-2")
-        assert "10.96.2.2" in lab.sh(node, RULES[mode])
+        assert lab.sh(node, "curl -s -m 5 http://10.96.2.7/hostname") in ("web-1", "web-2")
+        assert "10.96.2.6" in lab.sh(node, RULES[mode])
 
 
 MANUAL = """\
