@@ -11,6 +11,7 @@ from nslab.app.transition import Transition
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass
 from nslab.lab.change import applied_with_warnings, deleted, moved_on, scaled
+from nslab.lab.jobs import jobs as unfinished_jobs
 from nslab.lab.settings import changed_settings, with_plugins, with_settings
 from nslab.lab.termination import without_terminating
 from nslab.linux import owned, signals
@@ -76,7 +77,11 @@ def delete(
 
     `wait`: until their pods are gone. `grace`: the seconds that these have, instead of what they say.
     """
-    return _kubectl(name, "delete", lambda lab: deleted(lab, what, namespace), listener, wait=wait, grace=grace)
+
+    def decide(lab: Lab) -> tuple[Lab, Sequence[str]]:
+        return deleted(_seen(lab), what, namespace)
+
+    return _kubectl(name, "delete", decide, listener, wait=wait, grace=grace)
 
 
 def scale(
@@ -121,12 +126,14 @@ def control_jobs(name: str) -> None:
 
 
 def _move_on(name: str) -> None:
-    def decide(lab: Lab) -> tuple[Lab, Sequence[str]]:
-        return moved_on(lab, read_status(name), time.time()), ()
-
-    _change(name, "jobs", decide, QUIET, leave=True, wait=False)
+    _change(name, "jobs", lambda lab: (_seen(lab), ()), QUIET, leave=True, wait=False)
     if terminating.terminating(stored_lab(name)):
         terminating.leave(name)
+
+
+def _seen(lab: Lab) -> Lab:
+    """The lab whose Jobs are as far as its nodes report: a Job that is complete runs no more pods if one is deleted."""
+    return moved_on(lab, read_status(lab.name), time.time()) if [*unfinished_jobs(lab)] else lab
 
 
 def _sweep(name: str) -> None:

@@ -24,6 +24,18 @@ if TYPE_CHECKING:
 
 JOB = "Job"
 SUCCEEDED, FAILED = "Succeeded", "Failed"
+COMPLETE = {
+    "type": "Complete",
+    "status": "True",
+    "reason": "CompletionsReached",
+    "message": "Reached expected number of succeeded pods",
+}
+LIMIT_EXCEEDED = {
+    "type": "Failed",
+    "status": "True",
+    "reason": "BackoffLimitExceeded",
+    "message": "Job has reached the specified backoff limit",
+}
 BACKOFF_LIMIT = 6
 """The number of failures that a Job bears, by default."""
 BACKOFF, LONGEST = 10.0, 600.0
@@ -104,7 +116,8 @@ def move_on(found: Documents, lab: Lab, report: Mapping[str, Object], now: float
     """Write into the documents of a lab what became of its Jobs' pods; remove the active ones of a Job that fails."""
     for job, pods in jobs(lab):
         what = ended(pods, report)
-        if due(job, pods, what) > now:
+        complete = 0 < job.replicas <= len(what.succeeded)
+        if due(job, pods, what) > now and not complete:
             continue
         phases = dict.fromkeys(what.succeeded, SUCCEEDED) | dict.fromkeys(what.failed, FAILED)
         mine, failed = {pod.name for pod in pods}, has_failed(job, what)
@@ -116,18 +129,10 @@ def move_on(found: Documents, lab: Lab, report: Mapping[str, Object], now: float
             found.pods = [one for one in found.pods if (one.namespace, one.name) not in left]
         for one in found.controllers:
             if (one.kind, one.namespace, one.name) == (JOB, job.namespace, job.name):
-                one.value["status"] = _status(what, now if failed else 0.0)
-
-
-def _status(what: Ended, failed: float) -> Object:
-    """`failed`: when it reached its limit; 0: it has not."""
-    why = {"reason": "BackoffLimitExceeded", "message": "Job has reached the specified backoff limit"}
-    condition = {"type": "Failed", "status": "True", **why, "lastTransitionTime": timestamp(failed)}
-    return {
-        "succeeded": len(what.succeeded),
-        "failed": max(len(what.failed), int(bool(failed))),
-        **({"conditions": [condition]} if failed else {}),
-    }
+                status = {"succeeded": len(what.succeeded), "failed": max(len(what.failed), int(failed))}
+                over = LIMIT_EXCEEDED if failed else COMPLETE if complete else {}
+                conditions = [{**over, "lastTransitionTime": timestamp(now)}] if over else []
+                one.value["status"] = {**status, **({"conditions": conditions} if over else {})}
 
 
 def with_same_jobs(new: Lab, kept: Lab) -> Lab:

@@ -11,6 +11,7 @@ from nslab.api.pod_status import has_condition
 from nslab.compiler.endpoints import resolve
 from nslab.dataclass import replace
 from nslab.lab import creation, dump, node_selector
+from nslab.lab.jobs import COMPLETE
 from nslab.lab.replica_sets import replica_set
 from nslab.lab.types import DAEMON_SET, ONE_NUMBER
 from nslab.lab.views import FINISHED
@@ -132,9 +133,9 @@ def _status(controller: Controller, pods: Sequence[Object]) -> Object:
 
 def _job_status(job: Controller, phases: Counter[str]) -> Object:
     """A Job's status. `phases`: how many of its pods are in which phase; its document keeps that it has failed."""
-    kept, done = job.document.get("status", {}), phases["Succeeded"]
-    complete = {"reason": "CompletionsReached", "message": "Reached expected number of succeeded pods"}
-    conditions = [{"type": "Complete", "status": "True", **complete}] if job.replicas and done >= job.replicas else []
+    kept = job.document.get("status", {})
+    done = max(phases["Succeeded"], kept.get("succeeded", 0))
+    conditions = [COMPLETE] if 0 < job.replicas <= done else []
     failed = max(phases["Failed"], kept.get("failed", 0))
     return {
         "succeeded": done,

@@ -98,3 +98,11 @@ def test_up_takes_a_job_that_failed_long_ago_as_it_is(lab: OwnLab) -> None:
     assert "is as it should be" in done.stdout
     assert done.stderr.startswith("not ready, and not changed by this: zero-")
     assert sorted(one["metadata"]["uid"] for one in got(lab, "pods")) == before
+
+
+def test_a_deleted_pod_of_a_complete_job_has_no_successor(lab: OwnLab) -> None:
+    gone, *others = (one["metadata"]["name"] for one in pods(lab, "three"))
+    assert nslab("delete", lab.name, f"pod/{gone}").returncode == 0
+    assert [one["metadata"]["name"] for one in pods(lab, "three")] == others
+    assert over(lab)["three"] == ("Complete", "CompletionsReached")
+    assert nslab("get", lab.name, "job/three", "-o", "json").stdout.count('"succeeded": 3') == 1

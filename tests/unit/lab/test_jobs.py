@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nslab.lab.change import applied, moved_on
+from nslab.lab.change import applied, deleted, moved_on
 from nslab.lab.dump import dump
 from nslab.lab.jobs import due, ended, is_open, jobs
 from nslab.lab.load import parse, parse_stored
@@ -81,7 +81,11 @@ def test_one_after_the_other_until_it_is_complete() -> None:
     assert wakes(second, seen("Succeeded"), seen("Running")) == [FOREVER]
     report = {f"default/{pod.name}": seen("Succeeded") for pod in pods(second)}
     assert not [job for job, mine in jobs(second) if is_open(job, ended(mine, report))]
-    assert after(second, seen("Succeeded"), seen("Succeeded")).pods == second.pods
+    done = after(second, seen("Succeeded"), seen("Succeeded"))
+    assert [(pod.name, pod.finished) for pod in pods(done)] == [(pod.name, True) for pod in pods(second)]
+    assert [one["reason"] for one in conditions(done)] == ["CompletionsReached"]
+    fewer, _ = deleted(done, ("pod", new.name))
+    assert [pod.name for pod in pods(fewer)] == [old.name], "what is complete runs no more pods"
 
 
 def test_a_failed_pod_has_a_successor_after_a_back_off() -> None:
