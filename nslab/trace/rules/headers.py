@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from nslab.trace.rules import names
+from nslab.trace.rules.packet import CHOSEN, WITH_PORTS
 from nslab.trace.rules.turn import always, doubt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from nslab.trace.rules.packet import Packet
     from nslab.trace.rules.turn import Answer, At, Match
@@ -46,7 +47,22 @@ def interface(pattern: str, name: Callable[[Packet], str]) -> Match:
 def _ports(text: str, number: Callable[[Packet], tuple[int, ...]]) -> Match:
     """Ports and ranges between commas. What is not a packet's first fragment has no ports."""
     spans = [names.span(part, ":", 65535) for part in text.split(",")]
-    return lambda packet, _at: any(low <= own <= high for own in number(packet) for low, high in spans)
+
+    def match(packet: Packet, _at: At) -> Answer:
+        own = number(packet)
+        if any(low <= one <= high for one in own if one for low, high in spans):
+            return True
+        return _of_any_port(spans) if 0 in own and packet.protocol in WITH_PORTS else False
+
+    return match
+
+
+def _of_any_port(spans: Sequence[tuple[int, int]]) -> Answer:
+    """Of a port that the sender's kernel is still to choose."""
+    first, last = CHOSEN
+    if any(low <= first and last <= high for low, high in spans):
+        return True
+    return "the sender's port" if any(low <= last and first <= high for low, high in spans) else False
 
 
 def _source_port(packet: Packet) -> tuple[int, ...]:

@@ -81,9 +81,9 @@ _OF_IP: Final[dict[str, tuple[str, Callable[[Packet], int]]]] = {
     "dscp": ("dscp", lambda packet: packet.tos >> 2),
     "version": ("number", lambda _packet: 4),
 }
-_OF_TRANSPORT: Final[dict[str, tuple[str, Callable[[Packet], int]]]] = {
-    "sport": ("port", lambda packet: packet.source_port),
-    "dport": ("port", lambda packet: packet.destination_port),
+_OF_TRANSPORT: Final[dict[str, tuple[str, Callable[[Packet], Any]]]] = {
+    "sport": ("port", lambda packet: packet.source_port or Unclear("the sender's port")),
+    "dport": ("port", lambda packet: packet.destination_port or Unclear("the sender's port")),
     "flags": ("flags", lambda packet: packet.tcp_flags),
 }
 _OF_ICMP: Final[dict[str, tuple[str, Callable[[Packet], int]]]] = {
@@ -109,7 +109,7 @@ def _payload(protocol: str, name: str) -> NftField:
 
 
 def _of_header(
-    protocols: Collection[int], known: tuple[str, Callable[[Packet], int]] | None, name: str, *, strict: bool
+    protocols: Collection[int], known: tuple[str, Callable[[Packet], Any]] | None, name: str, *, strict: bool
 ) -> NftField:
     """A field that packets of some protocols have; of others it is None, or some bytes if the rule is not `strict`."""
     kind, own = known or ("number", None)

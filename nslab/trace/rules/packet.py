@@ -16,6 +16,8 @@ ICMP, TCP, UDP, SCTP = 1, 6, 17, 132
 FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
 WITH_PORTS = frozenset((TCP, UDP, SCTP, 33, 136))
 """The protocols whose header begins with two ports: also DCCP and UDP-Lite."""
+CHOSEN = (1024, 65535)
+"""A sender's kernel chooses one of these ports for what has the port 0 here."""
 
 CtState: TypeAlias = Literal["NEW", "ESTABLISHED", "RELATED", "INVALID", "UNTRACKED"]
 AddressKind: TypeAlias = Literal["LOCAL", "BROADCAST", "MULTICAST", "UNICAST"]
@@ -34,12 +36,13 @@ class Flow4(NamedTuple):
 class Packet:
     """A packet at a hook, with what conntrack knows of it. Interfaces are names, "" for none.
 
-    `protocol`: its number. `state`, `status` (SNAT, DNAT, SEEN_REPLY, ASSURED, CONFIRMED …) and `ct_mark` are its
-    connection's, `reply` its direction in that, `origin` the connection's first tuple; without it, the packet's own.
-    `physdev_in`, `physdev_out`: the ports of the bridge that it crosses. `mac`: its source's; "" if nobody knows it;
-    `uid`, `gid`: of the sending process; None if nobody knows them. `recent`: the lists of `-m recent` that have its
-    source, within the seconds that a rule asks for; `added`: the lists and sets to which rules have added it meanwhile.
-    `masquerade`: its source becomes an address of `oif`; `source_ports`: the ports that may replace its own.
+    `protocol`: its number. A port of 0: the sender's kernel is still to choose it. `state`, `status` (SNAT, DNAT,
+    SEEN_REPLY, ASSURED, CONFIRMED …) and `ct_mark` are its connection's, `reply` its direction in that, `origin` the
+    connection's first tuple; without it, the packet's own. `physdev_in`, `physdev_out`: the ports of the bridge that
+    it crosses. `mac`: its source's; "" if nobody knows it; `uid`, `gid`: of the sending process; None if nobody knows
+    them. `recent`: the lists of `-m recent` that have its source, within the seconds that a rule asks for; `added`:
+    the lists and sets to which rules have added it meanwhile. `masquerade`: its source becomes an address of `oif`;
+    `source_ports`: the ports that may replace its own.
     """
 
     source: IPv4Address

@@ -350,3 +350,18 @@ def test_a_bridge_between_two_pods() -> None:
         assert only(host, "172.17.0.2", "172.17.0.3:23").hops[1].action is Action.BRIDGE
     with pytest.raises(UsageError, match="FROM and TO are both"):
         only(host, "172.17.0.2", "172.17.0.2:1")
+
+
+def test_nft_asks_for_the_senders_port() -> None:
+    listed = {"nftables": [
+        {"table": {"family": "inet", "name": "t"}},
+        {"chain": {"family": "inet", "table": "t", "name": "c", "type": "filter", "hook": "input", "prio": 0}},
+        {"rule": {"family": "inet", "table": "t", "chain": "c", "expr": [
+            {"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "sport"}}, "right": 40000}},
+            {"drop": None},
+        ]}},
+    ]}  # fmt: skip
+    host = dumped("host", NODE_LINKS, NODE, DEFAULT, **{"nft.json": json.dumps(listed)})
+    journeys = trace_dumps([host], "192.0.2.7", "192.0.2.1:22")
+    assert {journey.end for journey in journeys} == {End.DROPPED, End.LEFT}
+    assert {journey.notes for journey in journeys} == {("not understood: the sender's port",)}
