@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nslab.cli.arguments import LabSource, file_of
+from nslab.cli.arguments import LabSource, Output, file_of
 from nslab.cli.life import listener
-from nslab.cli.output import Format, Output, document, listing, need_root, note, ready_or_exit, say
+from nslab.cli.output import Format, document, listing, need_root, note, ready_or_exit, say
 from nslab.errors import UsageError
 
 if TYPE_CHECKING:

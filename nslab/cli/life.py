@@ -7,19 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nslab.cli.arguments import EncapsulationOption, LabOrNone, LabSource, ProxyOption, RunningLab, file_of
+from nslab.cli.arguments import EncapsulationOption, LabOrNone, LabSource, Output, ProxyOption, RunningLab, file_of
 from nslab.cli.complete import running_labs
-from nslab.cli.output import (
-    Format,
-    Output,
-    Progress,
-    document,
-    need_root,
-    note,
-    ready_or_exit,
-    say,
-    written_or_exit,
-)
+from nslab.cli.output import Format, Progress, document, need_root, note, ready_or_exit, say, written_or_exit
 from nslab.cli.parsing import running
 from nslab.cli.up_report import has_guide, print_unmanaged, print_up
 from nslab.errors import UsageError

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nslab.cli.arguments import EncapsulationOption, LabOrNone, file_of
+from nslab.cli.arguments import EncapsulationOption, LabOrNone, Output, file_of
 from nslab.cli.complete import SHELLS, running_labs, script, shipped_labs
-from nslab.cli.output import Format, Output, document, listing, markdown, need_root, note, say, terminal_columns
+from nslab.cli.output import Format, document, listing, markdown, need_root, note, say, terminal_columns
 from nslab.cli.parsing import locale_language, running
 from nslab.errors import Missing, UsageError
 from nslab.exercises.types import Language

@@ -11,9 +11,9 @@ import click
 import typer
 
 from nslab.cli import complete
-from nslab.cli.arguments import RunningLab
+from nslab.cli.arguments import Output, RunningLab
 from nslab.cli.life import listener
-from nslab.cli.output import Format, Output, document, need_root, note, ready_or_exit, say, written_or_exit
+from nslab.cli.output import Format, document, need_root, note, ready_or_exit, say, written_or_exit
 from nslab.errors import UsageError, error_text
 from nslab.lab.selection import resource
 from nslab.lab.settings import setting

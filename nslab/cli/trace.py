@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nslab.cli.arguments import RunningLab
+from nslab.cli.arguments import Output, RunningLab
 from nslab.cli.complete import probed
-from nslab.cli.output import Format, Output, document, need_root, say
+from nslab.cli.output import Format, document, need_root, say
 from nslab.errors import UsageError
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import pytest
 
-from nslab.cli.app import VERBS, tree
+from nslab.cli.commands import tree
 from nslab.cli.docs import topics
 from nslab.cli.reference import HEADING, reference
+from nslab.cli.verbs import VERBS
 from nslab.lab.find import names
 from nslab.lab.load import parse
 from nslab.lab.manifest import parse_manifest

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner
 
-from nslab.cli.app import build
+from nslab.cli.commands import build
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import UsageError
 from nslab.lab.course import course, guide_file
