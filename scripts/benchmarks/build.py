@@ -41,9 +41,9 @@ def build(file: Path, name: str, without: type[Process]) -> dict[str, float]:
     """Build a lab and leave it up. Returns milliseconds: of planning (including reading the file), and of execution."""
     spent: dict[str, float] = {}
     with owned.locked(name, "bench", print), Namespaces() as spaces, Agents(name, folder(name)) as agents:
+        owned.claim(name)
         if without is not Process:
             agents.prefork()
-        owned.claim(name)
         with _timed(spent, "plan"):
             host = read_host(spaces)
             plan = plan_of(file, without, host)
