@@ -1,4 +1,4 @@
-"""What this lab shows: a whole application in plain Kubernetes YAML, its names, and two ways in which a release breaks it."""
+"""A whole application in plain Kubernetes YAML: its names, and two ways in which a release breaks it."""
 
 import pytest
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import time
+from contextlib import ExitStack, contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from nslab.api.words import nearest, shown
@@ -10,8 +12,10 @@ from nslab.dataclass import dataclass
 from nslab.errors import UsageError
 from nslab.linux.capture import InterfaceCapture, interfaces
 from nslab.linux.netns import Namespaces, named
-from nslab.linux.stored_lab import no_such_lab, stored_lab
+from nslab.linux.stored_lab import stored_lab
+from nslab.linux.visits import visiting
 from nslab.objects.names import host_of, namesake
+from nslab.trace.folded import Folding
 from nslab.trace.rewrites import Rewrites, decoded
 from nslab.version import version
 from nslab.wire import pcapng
@@ -20,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from nslab.linux.capture import CapturedInterface, CapturedPacket
+    from nslab.trace.folded import FoldedPacket
+
+_LOOK = 50.0
+"""Milliseconds after which a packet that has arrived is shown at the latest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +57,34 @@ class Capturing:
 
     def packets(self, seconds: float | None = None, count: int | None = None) -> Iterator[Sighted]:
         """The packets in order of time, until Ctrl-C, or for `seconds`, or `count` of them."""
+        yield from islice((one for batch in self._sighted(seconds) for one in batch), count)
+
+    def folded(self, seconds: float | None = None, count: int | None = None) -> Iterator[FoldedPacket]:
+        """The same, but each packet once, with all interfaces that it passed."""
+        yield from islice(self._folded(seconds), count)
+
+    def _folded(self, seconds: float | None) -> Iterator[FoldedPacket]:
+        folding = Folding()
+        for batch in self._sighted(seconds, look=_LOOK):
+            for one in batch:
+                packet = one.packet
+                folding.add(
+                    packet.at, packet.data, one.interface.name, one.comment, ethernet=one.ethernet,
+                    outgoing=packet.outgoing,
+                )  # fmt: skip
+            yield from folding.over(time.time_ns())
+        yield from folding.over()
+
+    def _sighted(self, seconds: float | None, **look: float) -> Iterator[list[Sighted]]:
         rewrites = Rewrites()
-        for number, packet in enumerate(self._capture.packets(seconds), 1):
-            interface = self._capture.interfaces[packet.number]
-            inside = decoded(packet.data, ethernet=interface.link_type == pcapng.ETHERNET)
-            comment = rewrites.comment(interface.host, inside, outgoing=packet.outgoing) if inside else ""
-            yield Sighted(packet, interface, comment)
-            if number == count:
-                return
+        for batch in self._capture.batches(seconds, **look):
+            yield [self._commented(packet, rewrites) for packet in batch]
+
+    def _commented(self, packet: CapturedPacket, rewrites: Rewrites) -> Sighted:
+        interface = self._capture.interfaces[packet.number]
+        inside = decoded(packet.data, ethernet=interface.link_type == pcapng.ETHERNET)
+        comment = rewrites.comment(interface.host, inside, outgoing=packet.outgoing) if inside else ""
+        return Sighted(packet, interface, comment)
 
     def counts(self) -> tuple[int, int]:
         """How many packets all interfaces passed, and how many of those were lost because nobody read them in time."""
@@ -82,15 +110,12 @@ def capturing(name: str, where: Sequence[str] = (), expression: str = "") -> Ite
 
     `expression`: which packets, as tcpdump has it.
     """
-    stored_lab(name)
-    with Namespaces() as spaces:
-        namespaces = named(name)
-        if not namespaces:  # `down` has just taken it away
-            raise no_such_lab(name)
-        capture = InterfaceCapture(_chosen(name, interfaces(spaces, namespaces), where))
-        with capture:
-            capture.open(spaces, name, expression)
-            yield Capturing(capture)
+    with ExitStack() as opened:
+        with visiting(name), Namespaces() as spaces:
+            stored_lab(name)
+            capture = InterfaceCapture(_chosen(name, interfaces(spaces, named(name)), where))
+            opened.enter_context(capture).open(spaces, name, expression)
+        yield Capturing(capture)
 
 
 def _chosen(lab: str, every: Sequence[CapturedInterface], where: Sequence[str]) -> list[CapturedInterface]:

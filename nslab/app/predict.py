@@ -18,7 +18,9 @@ from nslab.trace.topology import topology
 
 if TYPE_CHECKING:
     from nslab.lab.types import Lab
+    from nslab.objects.base import State
     from nslab.probes.pairs import Kind
+    from nslab.trace.endpoints import Target
 
 
 def predict(name: str, sender: str, to: str, kind: Kind | None = None) -> list[Journey]:
@@ -28,7 +30,11 @@ def predict(name: str, sender: str, to: str, kind: Kind | None = None) -> list[J
     """
     lab = _lab(name)
     begin, aim = source(lab, sender), named_service(lab, target(lab, to, kind), kind)
-    state = compile_lab(lab, likely_host())
+    return predicted(lab, compile_lab(lab, likely_host()), begin, aim)
+
+
+def predicted(lab: Lab, state: State, begin: str, aim: Target) -> list[Journey]:
+    """All journeys from the host `begin` that the lab's State allows."""
     found = Predictor(lab.name, topology(state), Authors(lab.name, state)).journeys(begin, aim)
     return [
         Journey(

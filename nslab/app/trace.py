@@ -2,37 +2,48 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from nslab.app.drift import drift_of
+from nslab.app.predict import predicted
 from nslab.compiler import compile_lab
-from nslab.dataclass import dataclass
+from nslab.compiler.endpoints import resolve
+from nslab.dataclass import dataclass, replace
 from nslab.errors import UsageError
+from nslab.lab.types import ProxyMode
 from nslab.linux.netns import Namespaces
 from nslab.linux.observe.host import read_host
+from nslab.linux.observe.nft import wanted_rules
 from nslab.linux.stored_lab import stored_lab
 from nslab.linux.tracing.names import NO_ANSWER, ask_names
+from nslab.linux.tracing.relays import Relays
 from nslab.linux.tracing.routing import routes_taken
 from nslab.linux.tracing.watch import watch
-from nslab.probes.evidence import Conversation
+from nslab.linux.visits import visiting
+from nslab.objects.names import netns
+from nslab.objects.nft import NftTable
+from nslab.probes.evidence import Conversation, What
 from nslab.probes.pairs import places
 from nslab.quote import fill
+from nslab.ruletext.comments import without_comment
 from nslab.trace.authors import Authors
+from nslab.trace.deviation import deviation
 from nslab.trace.endpoints import names_to_ask, resolved, source, target
 from nslab.trace.hops import End, Journey
 from nslab.trace.journey import hops
 from nslab.trace.known import Known
 from nslab.trace.notes import notes
 from nslab.trace.outcome import differences, end_of, why
-from nslab.trace.stations import asked, both_ways
+from nslab.trace.stations import asked, both_ways, stations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from nslab.lab.types import Lab
     from nslab.objects.base import State
-    from nslab.objects.needs import Host
     from nslab.probes.pairs import Kind
+    from nslab.trace.authors import RulePlace
     from nslab.trace.endpoints import Target
     from nslab.trace.hops import Hop, NameAsked
     from nslab.trace.observed import RouteQuestion, RouteTaken, WatchedPacket
@@ -46,7 +57,9 @@ class _Seen:
     observation: WatchedPacket
     there: list[Station]
     back: list[Station]
+    relay: list[Station]
     routes: Mapping[RouteQuestion, RouteTaken]
+    listed: Mapping[RulePlace, Collection[str]]
 
 
 def trace(name: str, sender: str, to: str, kind: Kind | None = None) -> Journey:
@@ -55,17 +68,20 @@ def trace(name: str, sender: str, to: str, kind: Kind | None = None) -> Journey:
     `sender`, `to`: see `nslab.trace.endpoints`; UsageError if the lab has no such end. `kind`: None for what the target
     speaks (TCP, if it says nothing).
     """
-    lab = stored_lab(name)
+    with visiting(name):
+        return _traced(stored_lab(name), sender, to, kind)
+
+
+def _traced(lab: Lab, sender: str, to: str, kind: Kind | None) -> Journey:
     begin, aim = source(lab, sender), target(lab, to, kind)
     with Namespaces() as spaces:
-        host = read_host(spaces)
-        state = compile_lab(lab, host)
+        state = compile_lab(lab, read_host(spaces))
         names = _asked_names(spaces, lab, begin, aim)
         if names and not names[-1].addresses:
-            raise _no_address(name, sender, aim, names)
+            raise _no_address(lab.name, sender, aim, names)
         aim = resolved(lab, aim, names[-1].addresses[0], kind) if names else aim
-        seen = _watched(spaces, lab, begin, aim)
-    return _journey(lab, host, state, begin, aim, names, seen)
+        seen = _watched(spaces, lab, begin, aim, state)
+    return _journey(lab, state, begin, aim, names, seen)
 
 
 def _no_address(lab: str, sender: str, aim: Target, names: tuple[NameAsked, ...]) -> UsageError:
@@ -83,19 +99,45 @@ def _asked_names(spaces: Namespaces, lab: Lab, begin: str, aim: Target) -> tuple
     return ask_names(spaces, lab.name, begin, names_to_ask(lab, begin, aim.name), lab.dns_address)
 
 
-def _watched(spaces: Namespaces, lab: Lab, begin: str, aim: Target) -> _Seen:
+def _watched(spaces: Namespaces, lab: Lab, begin: str, aim: Target, state: State) -> _Seen:
     assert aim.address
-    observation = watch(spaces, lab.name, Conversation(begin, aim.address, aim.kind, aim.port))
+    question = Conversation(begin, aim.address, aim.kind, aim.port)
+    observation = watch(spaces, lab.name, question, _relays(lab, aim))
     there, back = both_ways(observation)
-    routes = routes_taken(spaces, lab.name, [asked(station) for station in (*there, *back)])
-    return _Seen(observation, there, back, routes)
+    relay = [one for what in (What.REQUEST, What.REPLY) for one in stations(observation.relayed, (), what)]
+    routes = routes_taken(spaces, lab.name, [asked(station) for station in (*there, *back, *relay)])
+    return _Seen(observation, there, back, relay, routes, _as_listed(spaces, lab.name, state, observation))
 
 
-def _journey(
-    lab: Lab, host: Host, state: State, begin: str, aim: Target, names: tuple[NameAsked, ...], seen: _Seen
-) -> Journey:
+def _as_listed(
+    spaces: Namespaces, lab: str, state: State, observation: WatchedPacket
+) -> dict[RulePlace, frozenset[str]]:
+    """The lab's rules of nft in the chains that the packet met, as nft lists them, without comments."""
+    met = {(netns(lab, crossing.host), visit.table) for crossing in observation.crossings for visit in crossing.visits}
+    found: dict[RulePlace, frozenset[str]] = {}
+    for ns in sorted({obj.ns for obj in state if isinstance(obj, NftTable) and (obj.ns, obj.name) in met}):
+        for (table, chain), rules in wanted_rules(spaces, [obj for obj in state if obj.ns == ns]).items():
+            found[ns, table, chain] = frozenset(map(without_comment, rules))
+    return found
+
+
+def _relays(lab: Lab, aim: Target) -> Relays | None:
+    """In userspace mode kube-proxy makes a connection of its own to an endpoint."""
+    if lab.proxy_mode is not ProxyMode.USERSPACE or not aim.service:
+        return None
+    ends = {
+        (IPv4Address(end.ip), end.port)
+        for service in resolve(lab)
+        if service.key == aim.service
+        for port in service.ports
+        for end in port.endpoints
+    }
+    return Relays(tuple(node.name for node in lab.nodes), frozenset(ends))
+
+
+def _journey(lab: Lab, state: State, begin: str, aim: Target, names: tuple[NameAsked, ...], seen: _Seen) -> Journey:
     sent = seen.there[0].entered if seen.there else None
-    known = Known(lab.name, seen.routes, seen.observation.mtus or {}, Authors(lab.name, state), sent)
+    known = Known(lab.name, seen.routes, seen.observation.mtus or {}, Authors(lab.name, state, seen.listed), sent)
     every = (*hops(seen.there, known), *hops(seen.back, known))
     end = end_of(seen.observation, every)
     cause, differing = "", tuple[str, ...]()
@@ -105,10 +147,20 @@ def _journey(
         passed = [one.host for one in (*seen.there, *seen.back)]
         differing = tuple(_differences(lab.name, [*_with_nodes(lab, begin), *passed, *_with_nodes(lab, last)]))
     times = [one.at for one in seen.observation.passings]
-    return Journey(
-        lab.name, begin, aim, every, end, cause, differing, (max(times) - min(times)) / 1e9 if times else 0.0,
-        seen.observation.connections, names, tuple(_notes(lab, host, every, begin, aim, end)),
+    found = Journey(
+        lab.name, begin, aim, every, end, cause, differing, seconds=(max(times) - min(times)) / 1e9 if times else 0.0,
+        connections=seen.observation.connections, names=names,
+        notes=tuple(_notes(lab, every, begin, aim, end, seen.observation)),
     )  # fmt: skip
+    relay = tuple(hops(seen.relay, known))
+    return replace(found, deviation=_deviation(lab, state, found), relay=relay)
+
+
+def _deviation(lab: Lab, state: State, found: Journey) -> str:
+    if lab.proxy_mode is ProxyMode.IPVS:
+        return ""  # the kernel's trace shows less than a prediction
+    left = deviation(found, predicted(lab, state, found.source, found.target))
+    return f"{left}" if left else ""
 
 
 def _host_at(lab: Lab, every: tuple[Hop, ...]) -> str:
@@ -127,7 +179,6 @@ def _differences(name: str, hosts: list[str]) -> list[str]:
     return differences(drift.plan, drift.in_the_way, [host for host in hosts if host])
 
 
-def _notes(lab: Lab, host: Host, every: tuple[Hop, ...], begin: str, aim: Target, end: End) -> Iterator[str]:
-    if "legacy" in host.iptables:
-        yield "the rules are those of iptables-legacy, which the kernel's trace does not show"
-    yield from notes(lab, every, begin, aim, delivered=end is End.DELIVERED)
+def _notes(lab: Lab, every: tuple[Hop, ...], begin: str, aim: Target, end: End, seen: WatchedPacket) -> Iterator[str]:
+    delivered, relayed = end is End.DELIVERED, bool(seen.relayed)
+    yield from notes(lab, every, begin, aim, delivered=delivered, renewed=seen.renewed, relayed=relayed)

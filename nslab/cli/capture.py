@@ -39,18 +39,24 @@ def capture(
     count: Annotated[
         int | None, typer.Option("--count", "-c", metavar="N", min=1, help="End after so many packets.")
     ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="A line for each packet, with all the interfaces that it passed.")
+    ] = False,
 ) -> None:
     """Capture packets at all interfaces of a lab.
 
     It prints a line for each packet, as tcpdump does, with its host and interface, and a comment where NAT rewrote it.
-    With -w it writes all of it into one pcapng file for Wireshark, in which each interface has its name
-    (node1:tunl0). It ends on Ctrl-C, and says whether packets were lost.
+    With --follow, a packet is one line with all its interfaces. With -w it writes all of it into one pcapng file for
+    Wireshark, in which each interface has its name (node1:tunl0). It ends on Ctrl-C, and says whether packets were
+    lost.
 
     Example: nslab capture calico-two-node -w - | wireshark -k -i -
     """
     need_root("capture")
     from nslab.app.capture import capturing
 
+    if write and follow:
+        raise UsageError("--follow prints lines, and -w writes a file: choose one")
     if write == "-" and sys.stdout.isatty():
         raise UsageError("standard output is a terminal: give a file (-w FILE), or a pipe (-w - | wireshark -k -i -)")
     with capturing(name, where or (), expression) as opened:
@@ -60,7 +66,7 @@ def capture(
                 _write(opened, target, duration, count)
         else:
             _begun(opened)
-            _print(opened, duration, count)
+            (_print_folded if follow else _print)(opened, duration, count)
         received, lost = opened.counts()
         note(
             f"{received} packets" + (f", and {lost} of them lost: nobody read them in time" if lost else "; none lost")
@@ -97,6 +103,14 @@ def _print(opened: Capturing, duration: float | None, count: int | None) -> None
                 comment=one.comment, columns=columns,
             )
         )  # fmt: skip
+        flush()
+
+
+def _print_folded(opened: Capturing, duration: float | None, count: int | None) -> None:
+    from nslab.views.packets import folded_line
+
+    for packet in opened.folded(duration, count):
+        say(folded_line(packet))
         flush()
 
 

@@ -68,7 +68,12 @@ def trace(
         document(view.to_json(done, reply=not no_reply), output)
     else:
         _print_hops(done, reply=not no_reply)
-        for line in (*done.differing, *map(view.connection, done.connections), *done.notes):
+        for line in (
+            *filter(None, [done.deviation]),
+            *done.differing,
+            *map(view.connection, done.connections),
+            *done.notes,
+        ):
             say(line)
     if done.end is not End.DELIVERED:
         raise typer.Exit(1)

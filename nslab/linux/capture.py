@@ -102,8 +102,11 @@ class InterfaceCapture:
         self._opened.close()
         close_all(self._sockets)
 
-    def packets(self, seconds: float | None = None) -> Iterator[CapturedPacket]:
-        """The packets in order of time, until the time is over, SIGINT or SIGTERM comes, or the lab is down."""
+    def batches(self, seconds: float | None = None, look: float = _LOOK) -> Iterator[list[CapturedPacket]]:
+        """The packets in order of time, until the time is over, SIGINT or SIGTERM comes, or the lab is down.
+
+        A batch comes at the latest after `look` milliseconds, if need be an empty one.
+        """
         poll = select.poll()
         by_descriptor = {sock.fileno(): number for number, sock in enumerate(self._sockets)}
         for descriptor in by_descriptor:
@@ -112,16 +115,16 @@ class InterfaceCapture:
         end = None if seconds is None else time.monotonic() + seconds
         poll.register(self._stopped, select.POLLIN)
         while (end is None or time.monotonic() < end) and self._is_there():
-            found = [descriptor for descriptor, _ in poll.poll(_patience(end, waiting))]
+            found = [descriptor for descriptor, _ in poll.poll(_patience(end, waiting, look))]
             if self._stopped in found:
                 break
             for descriptor in found:
                 waiting += self._read(by_descriptor[descriptor])
             waiting, due = _due(waiting)
-            yield from due
+            yield due
         for number in range(len(self._sockets)):
             waiting += self._read(number)
-        yield from sorted(waiting)
+        yield sorted(waiting)
 
     def statistics(self) -> Iterator[tuple[int, int, int]]:
         """By number: how many packets an interface passed, and how many of those nobody read in time."""
@@ -197,8 +200,8 @@ def _compiled(expression: str, link_type: int) -> bytes:
     return b"".join(struct.pack("HBBI", *line) for line in lines)
 
 
-def _patience(end: float | None, waiting: Sequence[CapturedPacket]) -> float:
-    left = _LOOK if end is None else min(_LOOK, max(0.0, end - time.monotonic()) * 1000)
+def _patience(end: float | None, waiting: Sequence[CapturedPacket], look: float) -> float:
+    left = look if end is None else min(look, max(0.0, end - time.monotonic()) * 1000)
     return min(_LATE / 1e6, left) if waiting else left
 
 

@@ -89,6 +89,7 @@ class Journey:
     """A packet's way and its reply's. `why`: if it was not delivered, the cause in one sentence.
 
     `differing`: what of the hosts on the way is not as the lab has it; only looked at if it was not delivered.
+    `deviation`: where it left the way that the lab's state predicts, in one sentence; "" if it did not.
     `seconds`: from the first sight of the packet to the last of its reply. `names`: the questions to DNS before it.
     """
 
@@ -99,6 +100,9 @@ class Journey:
     end: End
     why: str = ""
     differing: tuple[str, ...] = ()
+    deviation: str = ""
+    relay: tuple[Hop, ...] = ()
+    """Of a Service in userspace mode: the hops of kube-proxy's own connection to an endpoint, there and back."""
     seconds: float = 0.0
     connections: tuple[ConntrackEntry, ...] = ()
     names: tuple[NameAsked, ...] = ()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from nslab.trace.known import Known
-    from nslab.trace.observed import RouteTaken, Visit
+    from nslab.trace.observed import Header, RouteTaken, Visit
     from nslab.trace.stations import Station
 
 _REJECTS = re.compile(r"-j REJECT\b|(^|\s)reject( with \S.*)?$")
@@ -26,16 +26,19 @@ _REJECTS = re.compile(r"-j REJECT\b|(^|\s)reject( with \S.*)?$")
 
 def hops(stations: Sequence[Station], known: Known) -> Iterator[Hop]:
     """The hops of a request, or of a reply."""
+    before: Station | None = None
     for number, station in enumerate(stations):
         following = stations[number + 1] if number + 1 < len(stations) else None
-        for hop in _of(station, following, known):
+        inner = (before and before.left) if station.unseen else None
+        before = station
+        for hop in _of(station, following, inner or station.inner, known):
             mtu = known.mtus.get((hop.host, hop.dev), 0)
             yield replace(hop, reply=station.what is not What.REQUEST, mtu=mtu)
 
 
-def _of(station: Station, following: Station | None, known: Known) -> Iterator[Hop]:
+def _of(station: Station, following: Station | None, inner: Header, known: Known) -> Iterator[Hop]:
     if station.tunnelled:
-        yield from _tunnel(station, following, known)
+        yield from _tunnel(station, following, inner, known)
     elif station.bridged:
         if station.host != SWITCH:
             yield _bridge(station, known.lab)
@@ -126,8 +129,8 @@ def _received(station: Station, known: Known) -> Hop:
     return Hop(station.host, Action.RECEIVE, header, dev=station.iif, command=command)
 
 
-def _tunnel(station: Station, following: Station | None, known: Known) -> Iterator[Hop]:
-    inner, outer = station.inner, station.entered
+def _tunnel(station: Station, following: Station | None, inner: Header, known: Known) -> Iterator[Hop]:
+    outer = station.entered
     if not station.arrival:
         route = known.routes[asked(station)]
         protocol = "proto 4" if outer.protocol == 4 else f"udp port {outer.ports[1]}"

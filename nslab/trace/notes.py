@@ -20,22 +20,38 @@ if TYPE_CHECKING:
 _PROTOCOLS = {Kind.TCP: Protocol.TCP, Kind.UDP: Protocol.UDP}
 
 
-def notes(lab: Lab, every: Sequence[Hop], begin: str, aim: Target, *, delivered: bool) -> Iterator[str]:
-    """Sentences about the Service and its proxy. `begin`: the host that sends."""
+def notes(
+    lab: Lab, every: Sequence[Hop], begin: str, aim: Target, *, delivered: bool, renewed: bool = False,
+    relayed: bool = False,
+) -> Iterator[str]:  # fmt: skip
+    """Sentences about the Service and its proxy. `begin`: the host that sends.
+
+    `renewed`: it had an affinity before; `relayed`: kube-proxy's own connection was followed.
+    """
     nodes = {node.name for node in lab.nodes}
-    if lab.proxy_mode is ProxyMode.USERSPACE and any(
-        hop.action is Action.RECEIVE and hop.host in nodes for hop in every
-    ):
-        yield "kube-proxy takes the connection and makes its own to an endpoint, which this trace does not follow"
+    taken = any(hop.action is Action.RECEIVE and hop.host in nodes for hop in every)
+    if lab.proxy_mode is ProxyMode.USERSPACE and taken and not relayed:
+        yield "kube-proxy takes the connection and makes its own to an endpoint, which was not seen, or not alone"
     service = next((one for one in lab.services if f"{one.namespace}/{one.name}" == aim.service), None)
     if not service:
         return
     if service.affinity:
-        yield f"Service {aim.service} has ClientIP affinity: for {service.affinity} s the sender keeps this endpoint"
+        yield from _affinity(lab, service, aim, renewed=renewed)
     if not delivered:
         yield from _not_served(service, aim)
         if begin in {client.name for client in lab.clients}:
             yield _from_outside(lab, service, aim)
+
+
+def _affinity(lab: Lab, service: Service, aim: Target, *, renewed: bool) -> Iterator[str]:
+    """What `trace` cannot take back of it."""
+    if renewed:
+        yield (
+            f"Service {aim.service} has ClientIP affinity: the sender had this endpoint already, and its time of "
+            f"{service.affinity} s begins anew"
+        )
+    elif lab.proxy_mode in (ProxyMode.IPVS, ProxyMode.USERSPACE):
+        yield f"Service {aim.service} has ClientIP affinity: for {service.affinity} s the sender keeps this endpoint"
 
 
 def _not_served(service: Service, aim: Target) -> Iterator[str]:

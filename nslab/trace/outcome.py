@@ -46,10 +46,9 @@ def why(seen: WatchedPacket, hops: Sequence[Hop], target: str) -> str:
     sentence = described([end])
     if end.refused and end.host == target:
         return f"{sentence}: it has the address, and nothing listens there on port {end.port}"
-    last = hops[-1] if hops else None
-    if last and last.action is Action.LOST:
-        counted = "; ".join(end.because) if end.host == last.host else ""
-        return f"{last.host} does not pass {'the reply' if last.reply else 'it'} on: {counted or last.cause}"
+    if lost := next((hop for hop in hops if hop.action is Action.LOST), None):
+        counted = "; ".join(end.because) if end.host == lost.host else ""
+        return f"{lost.host} does not pass {'the reply' if lost.reply else 'it'} on: {counted or lost.cause}"
     return sentence
 
 

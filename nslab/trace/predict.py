@@ -105,13 +105,11 @@ class Predictor:
 
     def _receive(self, branch: Branch, dev: str) -> Iterator[Branch]:
         for after in self._hosts.through(branch, "INPUT", iif=dev):
-            yield (
-                after
-                if after.over
-                else ended(
-                    self._hosts.hop(self._hosts.restored(after, "INPUT", dev), Action.RECEIVE, dev=dev), End.DELIVERED
-                )
-            )
+            if after.over:
+                yield after
+            else:
+                own = _remembered(self._hosts.restored(after, "INPUT", dev))
+                yield ended(self._hosts.hop(own, Action.RECEIVE, dev=dev), End.DELIVERED)
 
     def _forward(self, branch: Branch, dev: str) -> Iterator[Branch]:
         way = self._hosts.way(branch.ns, branch.packet.destination)
@@ -134,11 +132,7 @@ class Predictor:
             if translated.over:
                 yield translated
                 continue
-            after = self._hosts.restored(translated, "POSTROUTING", way.dev)
-            if after.packet.flow != after.came and not after.packet.reply:
-                after = changed(
-                    after, nat={**after.nat, after.ns: Nat(after.came, after.packet.flow, after.masqueraded)}
-                )
+            after = _remembered(self._hosts.restored(translated, "POSTROUTING", way.dev))
             if way.dev == LO:
                 yield from self._arrive(after, after.ns, LO)
             else:
@@ -237,6 +231,14 @@ class Predictor:
         chance = times(branch.chance, arrived.chance) if branch.chance != arrived.chance else branch.chance
         inside = changed(branch, hops=(*hops, hop), chance=chance, doubts=arrived.doubts)
         yield from self._arrive(inside, arrived.ns, device.name)
+
+
+def _remembered(branch: Branch) -> Branch:
+    """With what conntrack keeps of a packet that its host has translated."""
+    flow = branch.packet.flow
+    if flow == branch.came or branch.packet.reply:
+        return branch
+    return changed(branch, nat={**branch.nat, branch.ns: Nat(branch.came, flow, branch.masqueraded)})
 
 
 def _reply(there: Branch) -> Branch:

@@ -17,6 +17,13 @@ _REMEMBERED = 1 << 14
 _Ends: TypeAlias = tuple[str, str]
 
 
+def invariant(packet: DecodedPacket) -> tuple[object, ...]:
+    """What no NAT changes of a packet."""
+    return (
+        packet.protocol, packet.sequence, packet.acknowledges, packet.flags, packet.code, hash(packet.payload)
+    )  # fmt: skip
+
+
 class Rewrites:
     """Compares each packet that leaves a host with the same packet as it came in.
 
@@ -30,10 +37,7 @@ class Rewrites:
 
     def comment(self, host: str, packet: DecodedPacket, *, outgoing: bool) -> str:
         """What the host changed, if this packet leaves it otherwise than it came; else ""."""
-        key = (
-            host, packet.tunnelled, packet.protocol, packet.sequence, packet.acknowledges, packet.flags, packet.code,
-            hash(packet.payload),
-        )  # fmt: skip
+        key = (host, packet.tunnelled, *invariant(packet))
         if not outgoing:
             self._came[key] = _ends(packet)
             _forget(self._came)

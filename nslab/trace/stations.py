@@ -74,6 +74,11 @@ class Station:
         return bool(self.arrival) and not self.departure and all(one.astray for one in self.arrival)
 
     @property
+    def unseen(self) -> bool:
+        """Whether no interface saw it: its own host dropped it."""
+        return not self.arrival and not self.departure
+
+    @property
     def bridged(self) -> bool:
         """Whether it was switched and not routed: it left as it came, and no hook of IP saw it."""
         return bool(self.arrival and self.departure) and self.entered == self.left
@@ -92,7 +97,12 @@ def both_ways(seen: WatchedPacket) -> tuple[list[Station], list[Station]]:
     there = [*_of_the_sender(stations(seen.passings, seen.crossings, What.REQUEST), seen.question.source)]
     sent = {one.header.ends for station in there for one in (*station.arrival, *station.departure)}
     sent |= {asked(station).header.ends for station in there}  # what a host translated for itself left nowhere
-    replies = [one for one in seen.passings if one.what is not What.REQUEST and one.header.reply_ends in sent]
+    senders = {source for source, *_ in sent}
+    replies = [
+        one
+        for one in seen.passings
+        if one.header.reply_ends in sent or (one.what is What.ERROR and one.header.target in senders)
+    ]
     crossings = [one for one in seen.crossings if one.tunnelled or one.header.reply_ends in sent]
     return there, stations(replies, crossings, What.REPLY)
 
@@ -109,8 +119,8 @@ def stations(passings: Iterable[Passing], crossings: Iterable[Crossing], what: W
     found: list[Station] = []
     last: dict[tuple[str, bool], Station] = {}
     for one in passings:
-        # A refusal takes the way of a reply.
-        if (What.REPLY if one.what is What.RESET else one.what) is not what:
+        # A refusal and an ICMP error take the way of a reply.
+        if (one.what if one.what is What.REQUEST else What.REPLY) is not what:
             continue
         key = one.host, one.outer is not None
         station = last.get(key)

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.trace.hops import Action, End
 from nslab.trace.observed import PROTOCOLS
+from nslab.wire.packets import ICMP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from nslab.trace.hops import Hop, Journey
     from nslab.trace.observed import ConntrackEntry, Header
@@ -35,14 +36,21 @@ def asked_names(journey: Journey) -> list[str]:
 
 def lines(journey: Journey, *, reply: bool = True) -> Iterator[tuple[str, str]]:
     """The lines of all hops, each with its role: host, hop, stop, cause or command."""
+    yield from _lines(journey.hops, reply=reply)
+    if journey.relay:
+        yield "host", "kube-proxy's own connection, for this one"
+        yield from _lines(journey.relay, reply=reply)
+
+
+def _lines(hops: Sequence[Hop], *, reply: bool) -> Iterator[tuple[str, str]]:
     host = ""
-    shown = [hop for hop in journey.hops if reply or not hop.reply]
+    shown = [hop for hop in hops if reply or not hop.reply]
     width = max((len(_what(hop)) for hop in shown), default=0)
     turned = False
     for number, hop in enumerate(shown, 1):
         if hop.reply and not turned:
             turned = True
-            yield "host", "the reply"
+            yield "host", "the ICMP error" if _is_error(hops) else "the reply"
             host = ""
         if hop.host != host:
             host = hop.host
@@ -52,6 +60,11 @@ def lines(journey: Journey, *, reply: bool = True) -> Iterator[tuple[str, str]]:
             yield "cause", f"{'':6}{cause}"
         if hop.command:
             yield "command", f"{'':6}$ {hop.command}"
+
+
+def _is_error(hops: Sequence[Hop]) -> bool:
+    """Whether what comes back is an ICMP error, and not an answer."""
+    return {hop.header.protocol for hop in hops if hop.reply} == {ICMP} != {hops[0].header.protocol}
 
 
 def _what(hop: Hop) -> str:
@@ -144,6 +157,7 @@ def to_json(journey: Journey, *, reply: bool = True) -> dict[str, Any]:
         "end": journey.end.name.lower(),
         **({"chance": round(journey.chance, 6)} if journey.chance is not None else {}),
         "why": journey.why,
+        "deviation": journey.deviation,
         "differing": [*journey.differing],
         "milliseconds": round(journey.seconds * 1000, 3),
         "names": [
@@ -151,6 +165,7 @@ def to_json(journey: Journey, *, reply: bool = True) -> dict[str, Any]:
             for one in journey.names
         ],
         "hops": [_hop(hop) for hop in journey.hops if reply or not hop.reply],
+        "relay": [_hop(hop) for hop in journey.relay if reply or not hop.reply],
         "connections": [
             {"host": one.host, "original": _header(one.original), "reply": _header(one.reply), "state": one.state}
             for one in journey.connections

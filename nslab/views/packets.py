@@ -11,6 +11,7 @@ from nslab.wire import packets
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from nslab.trace.folded import FoldedPacket
     from nslab.wire.packets import DecodedPacket
 
 _ECHO = {8: "echo request", 0: "echo reply"}
@@ -33,10 +34,28 @@ def line(
     at: int, where: str, data: bytes, *, ethernet: bool, outgoing: bool, comment: str = "", columns: int = 0
 ) -> str:
     """The line. `at`: nanoseconds since 1970; `where`: HOST:INTERFACE, in `columns`."""
-    clock = datetime.fromtimestamp(at // 1_000_000_000).strftime("%H:%M:%S")
     way = "Out" if outgoing else "In "
     told = f"    # {comment}" if comment else ""
-    return f"{clock}.{at // 1000 % 1_000_000:06} {where:<{columns}} {way} {_what(data, ethernet=ethernet)}{told}"
+    return f"{_clock(at)} {where:<{columns}} {way} {_what(data, ethernet=ethernet)}{told}"
+
+
+def folded_line(packet: FoldedPacket) -> str:
+    """A packet as it was first seen, the interfaces that it passed, what NAT changed of it there, and how long it took.
+
+    An interface through which it came and left, as a bridge's ports see it, stands there once.
+    """
+    places = [
+        f"{one.where} [{one.comment.partition(': ')[2]}]" if one.comment else one.where
+        for number, one in enumerate(packet.stations)
+        if not number or one.comment or one.where != packet.stations[number - 1].where
+    ]
+    took = (packet.last - packet.at) / 1e6
+    what = _what(packet.data, ethernet=packet.ethernet)
+    return f"{_clock(packet.at)} {what}: {' > '.join(places)} ({took:.3f} ms)"
+
+
+def _clock(at: int) -> str:
+    return f"{datetime.fromtimestamp(at // 1_000_000_000):%H:%M:%S}.{at // 1000 % 1_000_000:06}"
 
 
 def _what(data: bytes, *, ethernet: bool) -> str:

@@ -48,6 +48,11 @@ class Needle:
     offset: int
     value: bytes
 
+    def is_in(self, packet: bytes) -> bool:
+        """Whether an IPv4 packet has the bytes."""
+        start = self.offset + (_length(packet) if self.base == TRANSPORT else 0)
+        return packet[start : start + len(self.value)] == self.value
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -66,6 +71,10 @@ class Event:
     oif: int
     mark: int
     identity: int
+
+
+def _length(packet: bytes) -> int:
+    return (packet[0] & 15) * 4 if packet else 0
 
 
 def tracing(table: str, needles: Iterable[Needle]) -> list[bytes]:

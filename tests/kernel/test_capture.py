@@ -80,6 +80,19 @@ def test_a_call_of_a_service_at_all_interfaces(lab: OwnLab, tmp_path: Path) -> N
     assert {one["frame.comment"] for one in back} == {"node2: reverse DNAT 20.111.156.7:8080 => 10.103.9.116:8080"}
 
 
+def test_a_packet_is_followed_through_all_interfaces(lab: OwnLab) -> None:
+    running = Running(lab.name, "--follow", "--filter", "tcp port 8080 or proto 4")
+    assert lab.talks("pod-d", "10.103.9.116")
+    status, output, _ = running.end()
+    [asked, *_] = [one for one in output.decode().splitlines() if "TCP [S]," in one]
+    places = [place.partition(" [")[0] for place in asked.partition(": pod-d:")[2].rpartition(" (")[0].split(" > ")]
+    assert (status, [place.partition(":")[0] for place in places]) == (
+        0, ["eth0", "node2", "node2", "node2", "switch", "switch", "node1", "node1", "node1", "pod-b"]
+    )  # fmt: skip
+    assert "node2:tunl0 [DNAT 10.103.9.116:8080 => 20.111.156.7:8080]" in asked
+    assert "[reverse DNAT 20.111.156.7:8080 => 10.103.9.116:8080]" in output.decode()
+
+
 def test_no_packet_of_a_burst_is_lost(lab: OwnLab, tmp_path: Path) -> None:
     file = tmp_path / "burst.pcapng"
     running = Running(lab.name, "pod-a:eth0", "pod-b:eth0", "-w", str(file), "--filter", "udp port 9999")

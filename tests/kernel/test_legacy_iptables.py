@@ -101,6 +101,48 @@ def test_strangers_of_both_variants(tmp_path: Path) -> None:
     assert _said(tmp_path / "after") == ([], {})
 
 
+def test_its_rules_are_traced(tmp_path: Path) -> None:
+    own = OwnLab(tmp_path)
+    nslab, node1 = f"{sys.executable} -P -m nslab", f"ip netns exec {own.ns('node1')}"
+    trace = f"{nslab} trace {own.name} pod-d svc-b -o json"
+    kernel = f"{node1} iptables-legacy-save | grep -v '^[#:]'; {node1} cat /proc/sys/net/netfilter/nf_log/2"
+    lines = [
+        f"{nslab} up {own.file} >{tmp_path}/up",
+        f"({kernel}) >{tmp_path}/before",
+        f"{trace} >{tmp_path}/trace",
+        f"({kernel}) | grep -v -e '*raw' >{tmp_path}/between",
+        f"{node1} iptables -I FORWARD -p tcp --dport 8080 -j DROP",
+        f"{trace} >{tmp_path}/dropped || test $? = 1",
+        f"({trace} >/dev/null & echo $! >{tmp_path}/pid; wait) &",
+        f"until {node1} iptables-legacy-save -t raw | grep -q TRACE; do :; done",
+        f"kill -9 $(cat {tmp_path}/pid); wait",
+        f"{node1} iptables-legacy-save -t raw >{tmp_path}/left",
+        f"{trace} >{tmp_path}/again || test $? = 1",
+        f"{node1} iptables -D FORWARD 1",
+        f"({kernel}) | grep -v -e '*raw' >{tmp_path}/after",
+        f"{nslab} diff {own.name} -o json >{tmp_path}/diff",
+    ]
+    script = f"choices={tmp_path}/choices\n{LEGACY}\ntrap '{nslab} down {own.file}' EXIT\n" + "\n".join(lines)
+    done = subprocess.run([*IN_A_WORLD_OF_ITS_OWN, script], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    journey = json.loads((tmp_path / "trace").read_text())
+    assert (journey["end"], journey["deviation"], journey["notes"]) == ("delivered", "", [])
+    [translated] = [hop for hop in journey["hops"] if hop["action"] == "DNAT"]
+    assert translated["by"] == "kube-proxy"
+    assert [rule["chain"][:8] for rule in translated["rules"]] == ["PREROUTI", "KUBE-SER", "KUBE-SVC", "KUBE-SEP"]
+    assert "-j DNAT --to-destination" in translated["rules"][-1]["rule"]
+    for name in ("dropped", "again"):
+        dropped = json.loads((tmp_path / name).read_text())
+        assert dropped["end"] == "dropped"
+        assert dropped["why"].startswith("node1 drops it by filter FORWARD: -p tcp -m tcp --dport 8080 -j DROP")
+    assert "TRACE" in (tmp_path / "left").read_text()
+    before = (tmp_path / "before").read_text()
+    assert (tmp_path / "between").read_text().replace("COMMIT\n", "") == before.replace("COMMIT\n", "")
+    assert (tmp_path / "after").read_text().replace("COMMIT\n", "") == before.replace("COMMIT\n", "")
+    assert _said(tmp_path / "diff") == ([], {})
+
+
 def _said(file: Path) -> tuple[list[str], dict[str, Any]]:
     """The differences, and what is not the lab's, by namespace."""
     found = json.loads(file.read_text())

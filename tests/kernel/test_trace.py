@@ -20,7 +20,9 @@ from nslab.errors import UsageError
 from nslab.lab.load import load
 from nslab.objects.names import cali, netns
 from nslab.probes.pairs import Kind
+from nslab.trace.authors import BY_HAND
 from nslab.trace.hops import Action, End
+from nslab.views.journey import lines
 from tests.kernel.labkit import NSLAB, nslab, until
 
 if TYPE_CHECKING:
@@ -65,6 +67,11 @@ apiVersion: v1
 kind: Service
 metadata: {name: two}
 spec: {clusterIP: 10.96.1.2, selector: {app: two}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: kept}
+spec: {clusterIP: 10.96.1.4, selector: {app: two}, sessionAffinity: ClientIP, ports: [{port: 80, targetPort: 8080}]}
 ---
 apiVersion: v1
 kind: Service
@@ -249,17 +256,39 @@ def test_one_of_two_is_drawn_with_its_chance(lab: Lab) -> None:
     assert chances == {0.5}
 
 
-def test_kube_proxys_own_connection_is_named(lab: Lab) -> None:
+def test_kube_proxys_own_connection_is_followed(lab: Lab) -> None:
+    def entries() -> str:
+        return "".join(run(lab, node, "conntrack -L 2>/dev/null") for node in ("node1", "node2"))
+
     configured(lab, "userspace", "IPIP")
     try:
-        journey = trace(lab.name, "box", "svc/one")
-        datagram = trace(lab.name, "box", "echo")
+        journey, datagram = trace(lab.name, "box", "svc/one"), trace(lab.name, "box", "echo")
+        left = entries()
     finally:
         configured(lab, "iptables", "IPIP")
-    assert journey.end is End.DELIVERED
-    assert [(hop.host, hop.action) for hop in journey.hops if not hop.reply][-1] == ("node2", Action.RECEIVE)
-    assert {hop.host for hop in (*journey.hops, *datagram.hops)} == {"box", "node2"}
-    assert "kube-proxy takes the connection" in journey.notes[0]
+    for one, port in ((journey, 8080), (datagram, 8081)):
+        assert (one.end, one.deviation, one.notes) == (End.DELIVERED, "", ())
+        assert {hop.host for hop in one.hops} == {"box", "node2"}
+        assert actions(one) == ["send", "DNAT", "receive"]
+        forth = [hop for hop in one.relay if not hop.reply]
+        assert [hop.action.value for hop in forth] == ["send", "encapsulate", "decapsulate", "forward", "receive"]
+        assert (str(forth[-1].header.target), forth[-1].header.ports[1]) == (address(lab, "one"), port)
+        assert [hop.host for hop in one.relay if hop.reply][-1] == "node2"
+        assert f"sport={forth[0].header.ports[0]} " not in left
+
+
+def test_a_rule_by_hand_in_kube_proxys_chain_of_nft(lab: Lab) -> None:
+    configured(lab, "nftables", "IPIP")
+    try:
+        run(lab, "node2", "nft insert rule ip kube-proxy services ip daddr 10.96.1.1 counter drop")
+        dropped = trace(lab.name, "box", "svc/one")
+        run(lab, "node2", "nft delete rule ip kube-proxy services handle $(nft -a list chain ip kube-proxy services "
+            "| sed -n 's/.*drop # handle //p')")  # fmt: skip
+        journey = trace(lab.name, "box", "svc/one")
+    finally:
+        configured(lab, "iptables", "IPIP")
+    assert (dropped.end, dropped.hops[-1].by) == (End.DROPPED, BY_HAND)
+    assert (journey.end, only(journey, Action.DNAT).by) == (End.DELIVERED, "kube-proxy")
 
 
 class Lost(NamedTuple):
@@ -277,6 +306,11 @@ LOST = {
     "a rule by hand": Lost(
         "node1", "iptables -I FORWARD -d ONE -j DROP", "iptables -D FORWARD -d ONE -j DROP", End.DROPPED,
         ("node1", Action.DROP), ("node1 drops it by filter FORWARD", "-j DROP (not the lab's)")),
+    "a rule by hand in kube-proxy's chain": Lost(
+        "node2", "iptables -I KUBE-FORWARD -d ONE -j ACCEPT; iptables -I KUBE-FORWARD -d ONE -j DROP",
+        "iptables -D KUBE-FORWARD -d ONE -j ACCEPT; iptables -D KUBE-FORWARD -d ONE -j DROP",
+        End.DROPPED, ("node2", Action.DROP),
+        ("node2 drops it by filter FORWARD > KUBE-FORWARD: -d ONE/32 -j DROP (not the lab's)",)),
     "rejected": Lost(
         "node2", "iptables -I FORWARD -d ONE -j REJECT --reject-with icmp-host-prohibited",
         "iptables -D FORWARD -d ONE -j REJECT --reject-with icmp-host-prohibited", End.REJECTED,
@@ -340,6 +374,9 @@ LOST = {
 }  # fmt: skip
 
 
+STOPS = (Action.DROP, Action.REJECT, Action.LOST)
+
+
 @pytest.mark.parametrize("name", LOST)
 def test_a_lost_packet_is_followed_to_where_it_ends(lab: Lab, name: str) -> None:
     lost = LOST[name]
@@ -350,11 +387,33 @@ def test_a_lost_packet_is_followed_to_where_it_ends(lab: Lab, name: str) -> None
         if lost.undo:
             run(lab, lost.host, lost.undo)
         up(lab)
-    last = journey.hops[-1]
+    last = next((hop for hop in journey.hops if hop.action in STOPS), journey.hops[-1])
     text = "\n".join((journey.why, *journey.differing))
     assert (journey.end, (last.host, last.action)) == (lost.end, lost.at), text
     for words in lost.says:
         assert words.replace("ONE", address(lab, "one")) in text
+    predicted, _, seen = journey.deviation.partition("; seen: ")
+    if name == "nobody listens":  # which no State says
+        assert not predicted
+    else:
+        assert "the lab's state predicts" in predicted
+        assert seen == "nothing more" or seen.startswith(f"{last.host} ")
+
+
+def test_an_icmp_error_has_its_own_way_back(lab: Lab) -> None:
+    run(lab, "node1", f"iptables -I FORWARD -d {address(lab, 'one')} -j REJECT --reject-with icmp-host-prohibited")
+    try:
+        journey = trace(lab.name, "box", "svc/one")
+    finally:
+        run(lab, "node1", "iptables -D FORWARD 1")
+    back = [hop for hop in journey.hops if hop.reply]
+    assert [hop.action.value for hop in back] == [
+        "send", "encapsulate", "decapsulate", "forward", "reverse DNAT", "receive"
+    ]  # fmt: skip
+    assert (back[0].host, back[-1].host, str(back[-1].header.source)) == ("node1", "box", "10.96.1.1")
+    assert {hop.header.protocol for hop in back} == {1}
+    shown = "\n".join(text for _, text in lines(journey))
+    assert ("the ICMP error" in shown, "the reply" in shown) == (True, False)
 
 
 def test_it_leaves_nothing_behind(lab: Lab) -> None:
@@ -375,6 +434,39 @@ def test_it_leaves_nothing_behind(lab: Lab) -> None:
         assert not [port for port in ports if f"sport={port} " in known]
 
 
+@pytest.mark.parametrize("mode", ["iptables", "nftables"])
+def test_the_sender_is_not_kept_at_the_endpoint_that_it_drew(lab: Lab, mode: str) -> None:
+    def pinned() -> str:
+        return run(lab, "node2", "nft list ruleset | grep -A9 'set affinity' | grep elements || true; "
+                   "cat /proc/net/xt_recent/* 2>/dev/null || true")  # fmt: skip
+
+    configured(lab, mode, "IPIP")
+    assert not pinned()
+    drawn = {str(only(trace(lab.name, "box", "kept"), Action.DNAT).header.target) for _ in range(12)}
+    assert drawn == {address(lab, "two-1"), address(lab, "two-2")}
+    assert not pinned()
+    run(lab, "box", "curl -s --max-time 5 http://10.96.1.4/hostname")
+    before = pinned()
+    assert address(lab, "box") in before
+    kept = trace(lab.name, "box", "kept")
+    [note] = kept.notes
+    assert "the sender had this endpoint already, and its time of 10800 s begins anew" in note
+    assert address(lab, "box") in pinned()
+
+
+def test_an_echo_is_known_by_its_identifier(lab: Lab) -> None:
+    one, box = address(lab, "one"), address(lab, "box")
+    run(lab, "box", f"ping -c 1 -W 5 -e 4242 {one}")
+    journey = trace(lab.name, "box", one, Kind.ICMP)
+    assert {entry.host for entry in journey.connections} >= {"node1", "node2"}
+    [identity] = {entry.original.identity for entry in journey.connections}
+    assert identity == journey.hops[0].header.identity != 4242
+    for node in ("node1", "node2"):
+        known = run(lab, node, f"conntrack -L -p icmp --orig-src {box} 2>/dev/null")
+        assert "id=4242" in known
+        assert f"id={identity} " not in known
+
+
 def test_killed_it_leaves_no_rule(lab: Lab) -> None:
     run(lab, "node1", "iptables -I FORWARD -d " + address(lab, "one") + " -j DROP")
     try:
@@ -388,6 +480,7 @@ def test_killed_it_leaves_no_rule(lab: Lab) -> None:
 
 
 def test_two_at_once_see_their_own_packets(lab: Lab) -> None:
+    configured(lab, "iptables", "IPIP")
     calls = [[*NSLAB, "trace", lab.name, "box", to, "-o", "json"] for to in ("svc/one", "two-1:8080")] * 2
     with ThreadPoolExecutor(4) as pool:
         texts = [*pool.map(lambda argv: subprocess.run(argv, capture_output=True, text=True).stdout, calls)]

@@ -84,6 +84,14 @@ def listed(*argv: str, lock: str = "/dev/null") -> str:
     return done.stdout
 
 
+def fed(argv: Sequence[str], text: str, lock: str = "/dev/null") -> None:
+    """Feed a program some text; Refused with its error if it fails."""
+    line = [program(argv[0]), *argv[1:]]
+    done = subprocess.run(line, input=text, capture_output=True, text=True, env=environment(lock), check=False)
+    if done.returncode:
+        raise Refused(" ".join(argv), _reason(done.stderr) or f"exit status {done.returncode}")
+
+
 def _feed(argv: list[str], text: str, steps: Sequence[Step]) -> None:
     argv[0] = program(argv[0])
     done = subprocess.run(

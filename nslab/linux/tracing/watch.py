@@ -12,56 +12,71 @@ from nslab.linux.prober.counters import kernel_counters, moved
 from nslab.linux.prober.follow import unanswered, wait
 from nslab.linux.prober.tracks import Track
 from nslab.linux.taps import ETH_P_ARP, ETH_P_IP, OTHERHOST, OUTGOING, in_order, taps_in
-from nslab.linux.tracing import connections
-from nslab.linux.tracing.events import as_header, crossings
+from nslab.linux.tracing import affinity, connections
+from nslab.linux.tracing.events import as_header, crossings, merged
 from nslab.linux.tracing.kernel_trace import KernelTrace
+from nslab.linux.tracing.legacy_trace import LegacyTrace
+from nslab.linux.tracing.relays import made, passings, relayed
 from nslab.linux.tracing.rule_texts import texts
 from nslab.objects.names import host, netns
 from nslab.probes.evidence import What
+from nslab.trace.affinity import pinned
 from nslab.trace.observed import Answered, Passing, WatchedPacket
 from nslab.wire import packets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from ipaddress import IPv4Address
 
     from nslab.linux.netns import Namespaces
     from nslab.linux.taps import Frame
     from nslab.linux.tracing.kernel_trace import TracedNamespace
+    from nslab.linux.tracing.relays import Relays
     from nslab.probes.evidence import Conversation
     from nslab.trace.observed import Crossing
 
 
-def watch(spaces: Namespaces, lab: str, question: Conversation) -> WatchedPacket:
+def watch(spaces: Namespaces, lab: str, question: Conversation, relays: Relays | None = None) -> WatchedPacket:
     """Send the packet of `question` and return what was seen until its reply came, or the time was over.
 
-    It leaves nothing behind: no rule, and no entry in any conntrack.
+    `relays`: of a Service that processes serve, which make a connection of their own.
+    It leaves nothing behind: no rule, no entry in any conntrack, and no affinity that was not there.
     """
     everywhere, track = named(lab), Track(question)
     with ExitStack() as opened:
         opened.callback(track.close)
         forget_unresolved(spaces, everywhere)  # who has failed to resolve an address sends no ARP request for a while
         taps = opened.enter_context(taps_in(spaces, everywhere))
+        others = {one.tuple for one in relayed(spaces, lab, relays)} if relays else set()
         before = {ns: kernel_counters(spaces, ns) for ns in everywhere}
         trace = KernelTrace(spaces, everywhere, track.signs)
         opened.callback(trace.close)
+        legacy = LegacyTrace(spaces, everywhere, track.signs)
+        opened.callback(legacy.close)
         opened.callback(spaces.home)
         with suppress(OSError):
             spaces.enter(netns(lab, question.source))
             track.open()
         spaces.home()  # `down` ends what is in a lab
         wait([track])
+        new = made(spaces, lab, relays, others) if relays and not track.error else []
         seen = in_order({host(ns): sock for ns, sock in taps.items()})
         counts = [one for ns in everywhere for one in moved(host(ns), before[ns], kernel_counters(spaces, ns))]
         devices = {ns: batch.links(spaces.route_socket(ns)) for ns in everywhere}
         crossed = [one for ns, traced in trace.read().items() for one in _crossings(spaces, ns, traced, devices[ns])]
+        for ns, (traced, rules) in legacy.read().items():
+            crossed = merged(crossed, crossings(host(ns), traced, _names(devices[ns]), rules))
         passed = tuple(_passings(track, seen))
-        known = connections.entries(spaces, lab, passed)
+        relay = passings(new, seen)
+        known = connections.entries(spaces, lab, (*passed, *relay))
         track.abort()
         connections.forget(spaces, lab, known)
+        kept = tuple(pinned(crossed))
+        affinity.forget(spaces, lab, [one for one in kept if not one.renewed])
     return WatchedPacket(
         question, passed, tuple(crossed), tuple(_answered(seen)), tuple(unanswered(seen)), tuple(counts),
         tuple(entry.connection for entry in known), _mtus(spaces, everywhere), track.error,
+        any(one.renewed for one in kept), relay,
     )  # fmt: skip
 
 
@@ -69,7 +84,11 @@ def _crossings(spaces: Namespaces, ns: str, traced: TracedNamespace, devices: di
     spaces.enter(ns)
     tables = {(event.family, event.table) for event in traced.events if event.table != traced.table}
     named_rules = texts(ns, traced.rules, tables) if tables else {}
-    return crossings(host(ns), traced, {index: name for name, index in devices.items()}, named_rules)
+    return crossings(host(ns), traced, _names(devices), named_rules)
+
+
+def _names(devices: Mapping[str, int]) -> dict[int, str]:
+    return {index: name for name, index in devices.items()}
 
 
 def _passings(track: Track, seen: Sequence[Frame]) -> Iterator[Passing]:

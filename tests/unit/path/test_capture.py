@@ -6,8 +6,9 @@ import struct
 from ipaddress import IPv4Address
 from sys import getrefcount
 
+from nslab.trace.folded import QUIET, Folding
 from nslab.trace.rewrites import Rewrites, decoded
-from nslab.views.packets import line, width
+from nslab.views.packets import folded_line, line, width
 from nslab.wire import pcapng
 from nslab.wire.packets import ICMP, IPIP, TCP, UDP, DecodedPacket, decode
 
@@ -98,3 +99,33 @@ def test_no_packet_of_a_pod_is_too_deep() -> None:
     assert decode(header(IPIP) * 3000) is None
     assert decode((header(ICMP) + b"\3" + bytes(7)) * 2000)
     assert decode(header(IPIP) * 2 + header(ICMP) + bytes(8))
+
+
+def test_the_same_packet_is_one() -> None:
+    folding = Folding()
+    asked = bytes.fromhex("45000028000140004006000000000000") + SERVICE.packed
+    sent = asked[:16] + B.packed
+    rest = bytes.fromhex("9c400050000000070000000050020000") + bytes(4)
+    for at, where, data, outgoing in (
+        (1, "pod:eth0", asked, True), (2, "node:cali", asked, False), (3, "node:tunl0", sent, True),
+        (4, "other:tunl0", sent, False),
+    ):  # fmt: skip
+        comment = "node: DNAT a => b" if at == 3 else ""
+        folding.add(at * 1000, data + rest, where, comment, ethernet=False, outgoing=outgoing)
+    assert [*folding.over(4000 + QUIET)] == []
+    [one] = folding.over(4001 + QUIET)
+    assert (one.at, one.last, [place.where for place in one.stations]) == (
+        1000, 4000, ["pod:eth0", "node:cali", "node:tunl0", "other:tunl0"]
+    )  # fmt: skip
+    shown = folded_line(one)
+    assert "IP 0.0.0.0.40000 > 10.96.0.1.80: TCP [S], seq 7" in shown
+    assert shown.endswith(": pod:eth0 > node:cali > node:tunl0 [DNAT a => b] > other:tunl0 (0.003 ms)")
+
+
+def test_two_that_look_alike_are_two() -> None:
+    folding = Folding()
+    for at in (3, 4):
+        folding.add(at, b"neither", "pod:eth0", "", ethernet=True, outgoing=True)
+        folding.add(at, b"neither", "node:cali", "", ethernet=True, outgoing=False)
+    assert [len(one.stations) for one in folding.over()] == [2, 2]
+    assert [*folding.over()] == []

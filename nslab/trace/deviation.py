@@ -1,0 +1,85 @@
+"""Where a packet leaves the way that the lab's State predicts: in a broken lab, that is the diagnosis (pure)."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from typing import TYPE_CHECKING, NamedTuple
+
+from nslab.trace.hops import Action, End
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nslab.trace.hops import Hop, Journey
+
+_DONE = {
+    Action.SEND: "sends it from {dev}",
+    Action.BRIDGE: "bridges it to {dev}",
+    Action.DNAT: "translates its target to {receiver}",
+    Action.SNAT: "translates its source to {sender}",
+    Action.REVERSE_DNAT: "translates its source back to {sender}",
+    Action.REVERSE_SNAT: "translates its target back to {receiver}",
+    Action.FORWARD: "forwards it to {dev}",
+    Action.ENCAPSULATE: "puts it into the tunnel at {dev}",
+    Action.DECAPSULATE: "takes it out of the tunnel at {dev}",
+    Action.RECEIVE: "receives it at {dev}",
+    Action.DROP: "drops it",
+    Action.REJECT: "rejects it",
+    Action.LOST: "does not pass it on",
+}
+_WITH_REPLY = (End.DELIVERED, End.LOST, End.DROPPED)
+"""Other ends come back as a packet of their own (a reset, an ICMP error), which no prediction has."""
+
+
+class Deviation(NamedTuple):
+    """The first hop that differs. None where there is no further hop; not both."""
+
+    predicted: Hop | None
+    seen: Hop | None
+
+    def __str__(self) -> str:
+        reply = " of the reply" if any(hop and hop.reply for hop in self) else ""
+        return f"the lab's state predicts{reply}: {_told(self.predicted)}; seen: {_told(self.seen)}"
+
+
+def key(hop: Hop) -> tuple[object, ...]:
+    """What a hop that was seen has in common with its prediction: all but the ports that the kernel chooses."""
+    header, outer = hop.header, hop.outer
+    return (
+        hop.host, hop.action, hop.reply, header.source, header.target, header.ports[0 if hop.reply else 1],
+        outer and (outer.source, outer.target), hop.by,
+    )  # fmt: skip
+
+
+def deviation(seen: Journey, predicted: Sequence[Journey]) -> Deviation | None:
+    """The first hop that is in no prediction. None if all are, and if a prediction is not sure."""
+    if not predicted or any(journey.chance is None for journey in predicted):
+        return None
+    ways = [_first(*_comparable(seen, journey)) for journey in predicted]
+    longest = max(ways, key=lambda way: way[0])
+    return None if any(one is None for _, one in ways) else longest[1]
+
+
+def _comparable(seen: Journey, predicted: Journey) -> tuple[list[Hop], list[Hop]]:
+    replies = seen.end in _WITH_REPLY or any(hop.reply and hop.action is Action.REJECT for hop in seen.hops)
+    return [hop for hop in seen.hops if replies or not hop.reply], [
+        hop for hop in predicted.hops if replies or not hop.reply
+    ]
+
+
+def _first(seen: Sequence[Hop], predicted: Sequence[Hop]) -> tuple[int, Deviation | None]:
+    """The number of hops that agree, and the first that does not."""
+    for number, (did, should) in enumerate(zip_longest(seen, predicted)):
+        if did is None or should is None or key(did) != key(should):
+            return number, Deviation(should, did)
+    return len(seen), None
+
+
+def _told(hop: Hop | None) -> str:
+    if not hop:
+        return "nothing more"
+    header = hop.header
+    done = _DONE[hop.action].format(dev=hop.dev, sender=header.sender, receiver=header.receiver)
+    because = f" ({hop.cause})" if hop.cause else ""
+    by = f" [{hop.by}]" if hop.by else ""
+    return f"{hop.host} {done}{because}{by}"
