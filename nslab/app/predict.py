@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nslab.lab.types import Lab
     from nslab.objects.base import State
     from nslab.probes.pairs import Kind
-    from nslab.trace.endpoints import Target
+    from nslab.trace.endpoints import TraceTarget
 
 
 def predict(name: str, sender: str, to: str, kind: Kind | None = None) -> list[Journey]:
@@ -33,7 +33,7 @@ def predict(name: str, sender: str, to: str, kind: Kind | None = None) -> list[J
     return predicted(lab, compile_lab(lab, likely_host()), begin, aim)
 
 
-def predicted(lab: Lab, state: State, begin: str, aim: Target) -> list[Journey]:
+def predicted(lab: Lab, state: State, begin: str, aim: TraceTarget) -> list[Journey]:
     """All journeys from the host `begin` that the lab's State allows."""
     found = Predictor(lab.name, topology(state), Authors(lab.name, state)).journeys(begin, aim)
     return [

@@ -16,7 +16,7 @@ from nslab.lab.settings import SCHEDULERS
 from nslab.lab.types import ProxyMode
 
 if TYPE_CHECKING:
-    from nslab.proxy.model import Proxy, Service
+    from nslab.proxy.model import Proxy, ServiceInfo
 
 
 def render(
@@ -63,7 +63,7 @@ def render(
     say("" if mode is ProxyMode.NONE else text(services, proxy), nl=False)
 
 
-def _needs_address(services: tuple[Service, ...], mode: ProxyMode) -> str:
+def _needs_address(services: tuple[ServiceInfo, ...], mode: ProxyMode) -> str:
     """Why the rules of these Services need the node's address; "" if they do not."""
     if mode is ProxyMode.USERSPACE:
         return "userspace mode redirects to a port of the node"
@@ -77,7 +77,7 @@ def _needs_address(services: tuple[Service, ...], mode: ProxyMode) -> str:
     return ""
 
 
-def _known(file: Path, node: str, service_network: str | None) -> tuple[tuple[Service, ...], Proxy]:
+def _known(file: Path, node: str, service_network: str | None) -> tuple[tuple[ServiceInfo, ...], Proxy]:
     """The Services of a manifest, and the settings of the node's kube-proxy, as far as a Lab in it has them."""
     from nslab.api.documents import sources_of
     from nslab.api.values import Source

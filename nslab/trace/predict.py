@@ -17,7 +17,7 @@ from nslab.trace import commands
 from nslab.trace.branch import LO, Branch, Nat, ended, header_of, times
 from nslab.trace.hops import NO_FORWARDING, Action, End, Hop
 from nslab.trace.predicted_host import PredictedHosts
-from nslab.trace.rules.packet import ICMP, TCP, UDP, Packet
+from nslab.trace.rules.packet import ICMP, TCP, UDP, HookPacket
 from nslab.trace.walk import HOPS
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from nslab.trace.authors import Authors
-    from nslab.trace.endpoints import Target
+    from nslab.trace.endpoints import TraceTarget
     from nslab.trace.observed import Header, RouteTaken
     from nslab.trace.topology import Topology
 
@@ -55,12 +55,14 @@ class Predictor:
         self._lab, self._net, self._authors = lab, net, authors
         self._hosts = PredictedHosts(lab, net, authors)
 
-    def journeys(self, source: str, target: Target) -> list[Predicted]:
+    def journeys(self, source: str, target: TraceTarget) -> list[Predicted]:
         """All journeys of a packet from the host `source`, with the reply of what is delivered."""
         assert target.address
         protocol, length = _KINDS[target.kind]
         ns = netns(self._lab, source)
-        packet = Packet(self._hosts.source(ns, target.address), target.address, protocol, 0, target.port, length=length)
+        packet = HookPacket(
+            self._hosts.source(ns, target.address), target.address, protocol, 0, target.port, length=length
+        )
         done = []
         for there in self._send(Branch(packet, ns, packet.flow)):
             if there.end is End.DELIVERED:
@@ -194,7 +196,7 @@ class Predictor:
             yield ended(branch, End.LOST, f"{host(ns)}'s {tunnel.name} knows no node behind {via}")
             return
         protocol, ports = (UDP, (0, _VXLAN_PORT)) if isinstance(tunnel, Vxlan) else (_IPIP, (0, 0))
-        packet = Packet(
+        packet = HookPacket(
             self._hosts.source(ns, to), to, protocol, *ports, length=inner.length + _OVERHEAD[type(tunnel)], oif=way.dev
         )
         outer = changed(branch, packet=packet, came=packet.flow, nat={})
@@ -244,7 +246,7 @@ def _remembered(branch: Branch) -> Branch:
 def _reply(there: Branch) -> Branch:
     """The answer to a packet that was delivered."""
     asked = there.packet
-    packet = Packet(
+    packet = HookPacket(
         asked.destination, asked.source, asked.protocol, asked.destination_port, asked.source_port, icmp_type=0,
         length=asked.length, state="ESTABLISHED", reply=True, status=frozenset({"SEEN_REPLY", "CONFIRMED"}),
         origin=asked.flow,

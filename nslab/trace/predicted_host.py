@@ -15,7 +15,7 @@ from nslab.trace.hops import BLACKHOLE, BY_CONNTRACK, NO_ROUTE, Action, End, Hop
 from nslab.trace.observed import Match, RouteQuestion, RouteTaken
 from nslab.trace.rules.evaluate import evaluate
 from nslab.trace.rules.from_state import node_addresses, node_rules
-from nslab.trace.rules.packet import Packet, Verdict
+from nslab.trace.rules.packet import HookPacket, Verdict
 from nslab.trace.translations import path, where_changed
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from nslab.trace.authors import Authors
-    from nslab.trace.rules.packet import Addresses, Outcome, Step
-    from nslab.trace.rules.ruleset import Ruleset
+    from nslab.trace.rules.packet import Addresses, HookOutcome, Step
+    from nslab.trace.rules.ruleset import NodeRules
     from nslab.trace.topology import Topology
 
 _ENDS = {Verdict.DROP: (Action.DROP, End.DROPPED), Verdict.REJECT: (Action.REJECT, End.REJECTED)}
@@ -35,7 +35,7 @@ class PredictedHosts:
 
     def __init__(self, lab: str, net: Topology, authors: Authors) -> None:
         self._lab, self._net, self._authors = lab, net, authors
-        self._rules: dict[str, tuple[Ruleset, Addresses]] = {}
+        self._rules: dict[str, tuple[NodeRules, Addresses]] = {}
 
     def source(self, ns: str, target: IPv4Address) -> IPv4Address:
         """The address that the kernel chooses for a packet of the host itself."""
@@ -81,7 +81,7 @@ class PredictedHosts:
             on = changed(branch, packet=after, chance=chance, doubts=(*branch.doubts, *outcome.doubts))
             yield self._verdict(on, before, outcome)
 
-    def _verdict(self, branch: Branch, before: Packet, outcome: Outcome) -> Branch:
+    def _verdict(self, branch: Branch, before: HookPacket, outcome: HookOutcome) -> Branch:
         matches = tuple(_match(step) for step in outcome.steps if step.number)
         if outcome.verdict in _ENDS:
             action, end = _ENDS[outcome.verdict]
@@ -138,7 +138,8 @@ class PredictedHosts:
 
     def hop(
         self, branch: Branch, action: Action, *, dev: str = "", way: RouteTaken | None = None, iif: str = "",
-        before: Packet | None = None, matches: tuple[Match, ...] = (), cause: str = "", by: str = "", command: str = "",
+        before: HookPacket | None = None, matches: tuple[Match, ...] = (), cause: str = "", by: str = "",
+        command: str = "",
     ) -> Branch:  # fmt: skip
         """The branch with one hop more. `way`: the route; `matches`: the rules; else `cause` and `command` say why."""
         name, packet = host(branch.ns), branch.packet
@@ -172,7 +173,7 @@ class PredictedHosts:
         """The MTU of an interface, 0 if it has none."""
         return int(getattr(self._net.device(ns, dev), "mtu", 0) or 0)
 
-    def _of(self, ns: str) -> tuple[Ruleset, Addresses]:
+    def _of(self, ns: str) -> tuple[NodeRules, Addresses]:
         if ns not in self._rules:
             self._rules[ns] = node_rules(self._net.within[ns]), node_addresses(self._net, ns)
         return self._rules[ns]
@@ -188,6 +189,6 @@ def _table(step: Step) -> str:
     return step.table.rpartition(" ")[2]
 
 
-def _first(outcome: Outcome, table: str) -> str:
+def _first(outcome: HookOutcome, table: str) -> str:
     """The base chain of a table that the packet went through."""
     return next(step.chain for step in outcome.steps if _table(step) == table)

@@ -25,13 +25,13 @@ from nslab.objects.process import Process
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.objects.needs import Host
+    from nslab.objects.needs import HostFeatures
     from nslab.objects.plan import Plan
 
 WITHOUT: dict[str, type[Process]] = {"processes": Process, "containers": Workload}
 
 
-def plan_of(file: Path, without: type[Process], host: Host) -> Plan:
+def plan_of(file: Path, without: type[Process], host: HostFeatures) -> Plan:
     """The steps that build a new lab, without processes of a kind."""
     plan = diff((), compile_lab(assign_addresses(load(file)), host))
     return tuple(step for step in plan if not isinstance(step.obj, without))

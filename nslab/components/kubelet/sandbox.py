@@ -30,7 +30,7 @@ _CHILD = int(signal.SIGCHLD)
 _block, _unblock = (syscall.ready_sigmask(how, AWAITED) for how in (signal.SIG_BLOCK, signal.SIG_UNBLOCK))
 
 
-class Sandbox:
+class PodSandbox:
     """A pod on its node: the fields of nslab.objects.container.Sandbox, with its pause process and store."""
 
     def __init__(
@@ -56,7 +56,9 @@ class Sandbox:
         return {name: getattr(self, name) for name in names}
 
 
-def write_files(context: NodeContext, sandbox: Sandbox, resolv_conf: str, domain: str = "", aliases: str = "") -> None:
+def write_files(
+    context: NodeContext, sandbox: PodSandbox, resolv_conf: str, domain: str = "", aliases: str = ""
+) -> None:
     """Write the files that the pod's containers see in /etc, as the kubelet does."""
     folder = f"{context.run}/{rundir.pod(host_of(sandbox.ns))}"
     _make_folder(folder)
@@ -88,7 +90,7 @@ def _make_folder(path: str) -> None:
         return
 
 
-def name_netns(sandbox: Sandbox) -> None:
+def name_netns(sandbox: PodSandbox) -> None:
     """Name the pod's network namespace in the node's own /run/netns, where container runtimes keep theirs.
 
     So `ip netns` and `ip link set … netns NAME` work inside a node as on a real one. It is a symlink to /proc instead
@@ -99,7 +101,7 @@ def name_netns(sandbox: Sandbox) -> None:
     os.symlink(f"/proc/{sandbox.pid}/ns/net", f"{NAMED}/{host_of(sandbox.ns)}")
 
 
-def unname_netns(sandbox: Sandbox) -> None:
+def unname_netns(sandbox: PodSandbox) -> None:
     """Remove the name of the pod's network namespace."""
     try:
         os.unlink(f"{NAMED}/{host_of(sandbox.ns)}")
@@ -108,7 +110,7 @@ def unname_netns(sandbox: Sandbox) -> None:
 
 
 def start(
-    context: NodeContext, memory: Memory, births: Births, sandbox: Sandbox, mounted: Sequence[Volume] = ()
+    context: NodeContext, memory: Memory, births: Births, sandbox: PodSandbox, mounted: Sequence[Volume] = ()
 ) -> int:
     """Fork the pause process of a pod, in the pod's namespaces and without the machine's files; return its pid.
 
