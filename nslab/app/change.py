@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.admission.change import applied_with_warnings, deleted, scaled
+from nslab.admission.settings import changed_settings, with_plugins, with_settings
 from nslab.app import terminating
 from nslab.app.listener import QUIET
 from nslab.app.transition import Transition
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass
-from nslab.lab.change import applied_with_warnings, deleted, scaled
-from nslab.lab.settings import changed_settings, with_plugins, with_settings
 from nslab.lab.termination import without_terminating
 from nslab.linux import owned, signals
 from nslab.linux.netns import Namespaces, folder, private
@@ -94,7 +94,7 @@ def scale(
 
 
 def configure(name: str, settings: Mapping[str, Any], listener: Listener = QUIET) -> Changed:
-    """Change settings (see nslab.lab.settings), a line for each. What the old ones had left is removed."""
+    """Change settings (see nslab.admission.settings), a line for each. What the old ones had left is removed."""
 
     def decide(lab: Lab) -> tuple[Lab, Sequence[str]]:
         return with_settings(without_terminating(lab), settings), changed_settings(lab, settings)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.admission.load import load
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
 from nslab.lab.find import find
-from nslab.lab.load import load
 from nslab.linux.observe.host import likely_host
 from nslab.linux.stored_lab import stored_lab
 from nslab.trace.authors import Authors

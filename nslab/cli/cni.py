@@ -46,9 +46,9 @@ def cni(
     Example: nslab cni kubenet-two-node --plugin ./bin/mine --conf mine.conflist
     """
     need_root("cni")
+    from nslab.admission.load import load
     from nslab.app.change import Changed, rewire
     from nslab.app.up import Up, up
-    from nslab.lab.load import load
     from nslab.linux import signals
     from nslab.linux.cni.plugins import Plugins
     from nslab.linux.netns import folder, labs

@@ -53,9 +53,9 @@ def show(
 
     Example: nslab show calico-two-node --guide
     """
+    from nslab.admission.load import load
     from nslab.compiler.placement import assign_addresses
     from nslab.lab.find import about, shipped
-    from nslab.lab.load import load
     from nslab.views.tree import picture, title
 
     if source is None:
@@ -167,9 +167,9 @@ def doctor(
     Example: nslab doctor calico-two-node
     """
     need_root("doctor")
+    from nslab.admission.load import load
     from nslab.app.plan import needed
     from nslab.lab.find import find
-    from nslab.lab.load import load
     from nslab.linux.observe import doctor
 
     wanted = None if source is None else needed(load(find(source)))

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import click
 import typer
 
+from nslab.admission.settings import setting
 from nslab.cli import complete
 from nslab.cli.arguments import Output, RunningLab
 from nslab.cli.life import listener
 from nslab.cli.output import Format, document, need_root, note, ready_or_exit, say, written_or_exit
 from nslab.errors import UsageError, error_text
 from nslab.lab.selection import resource
-from nslab.lab.settings import setting
 
 if TYPE_CHECKING:
     from nslab.app.change import Changed

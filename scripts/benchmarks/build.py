@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nslab import engine
+from nslab.admission.load import load
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
-from nslab.lab.load import load
 from nslab.linux import owned
 from nslab.linux.kernel import LinuxKernel
 from nslab.linux.netns import Namespaces, folder

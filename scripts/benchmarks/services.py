@@ -22,7 +22,7 @@ from benchmarks.figures import Figure, Group, ratio
 from benchmarks.machine import tidied
 from benchmarks.services_manifest import manifest
 from benchmarks.stage import NODE, SERVER, Stage, cluster_ip, moved, services
-from nslab.lab.load import load
+from nslab.admission.load import load
 from nslab.linux import owned
 from nslab.linux.netns import Namespaces
 from nslab.linux.observe.host import driver, working_iptables

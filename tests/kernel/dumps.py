@@ -16,9 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nslab.admission.load import load
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
-from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, ProxyMode
 from nslab.linux import owned
 from nslab.linux.kernel import LinuxKernel

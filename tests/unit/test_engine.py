@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nslab import engine
+from nslab.admission.load import load
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import Refused
-from nslab.lab.load import load
 from nslab.objects.fake.kernel import FakeKernel
 from nslab.objects.namespaces import Netns
 from nslab.objects.needs import HostFeatures

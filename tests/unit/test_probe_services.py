@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from nslab.admission.load import load
 from nslab.compiler.placement import assign_addresses
-from nslab.lab.load import load
 from nslab.lab.pod_types import Protocol
 from nslab.lab.service_types import TrafficPolicy
 from nslab.lab.types import Encapsulation, Lab, ProxyMode

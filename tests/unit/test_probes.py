@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from nslab.admission.load import load
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import UsageError
-from nslab.lab.load import load
 from nslab.lab.pod_types import Container, Pod
 from nslab.lab.types import Cni, Encapsulation, Lab, Plugin
 from nslab.objects.inet import Route

@@ -57,7 +57,7 @@ def at_opening(module: str, *argv: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60)
 
 
-OURS = ("nslab.cli.app", "typer", "click.core", "nslab.lab.load")
+OURS = ("nslab.cli.app", "typer", "click.core", "nslab.admission.load")
 """Modules that are imported after the first line of ours; the script that pip makes imports some of Python's before."""
 
 

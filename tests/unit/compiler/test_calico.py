@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from nslab.admission.load import load
 from nslab.compiler import compile_lab
 from nslab.compiler.masquerade import signed
 from nslab.compiler.placement import assign_addresses
-from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, Lab
 from nslab.objects import names
 from nslab.objects.needs import HostFeatures

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from nslab.admission.load import load
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
-from nslab.lab.load import load
 from nslab.objects import names
 from nslab.objects.needs import HostFeatures
 from nslab.objects.plan import diff

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.admission.load import load
 from nslab.compiler import compile_lab
 from nslab.compiler.networks import network
 from nslab.compiler.networks.no_cni import sort_out
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import LabFileError
 from nslab.lab.find import folder
-from nslab.lab.load import load
 from nslab.lab.types import Encapsulation
 from nslab.objects.inet import Address, Route
 from nslab.objects.needs import HostFeatures

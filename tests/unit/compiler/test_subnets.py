@@ -8,11 +8,11 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
+from nslab.admission.load import load, parse
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
 from nslab.compiler.subnets import connected, encapsulated, gateway, next_hop, reachable_from
 from nslab.lab.find import find
-from nslab.lab.load import load, parse
 from nslab.lab.types import Encapsulation, Lab
 from nslab.objects import names
 from nslab.objects.needs import HostFeatures

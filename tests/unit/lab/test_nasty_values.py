@@ -14,13 +14,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nslab.admission.load import parse, parse_stored
 from nslab.api.compound_shapes import Many, OneOrMany, RecordShape, Table
 from nslab.api.schema import compiled, shape_of
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import LabFileError
 from nslab.lab.dump import dump
-from nslab.lab.load import parse, parse_stored
 from nslab.lab.stream import lab_schema
 from nslab.objects import script as shell
 from nslab.objects.needs import HostFeatures

@@ -16,12 +16,12 @@ import yaml
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
+from nslab.admission.load import parse
 from nslab.cni.chain import Program, Wiring, invocation
 from nslab.cni.config import read
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import LabFileError
-from nslab.lab.load import parse
 from nslab.objects.attachment import Attachment
 from nslab.objects.container import Workload
 from nslab.objects.ipset import IpSet, SetMember

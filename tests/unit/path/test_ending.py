@@ -5,10 +5,10 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from nslab.admission.load import load
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
 from nslab.dataclass import replace
-from nslab.lab.load import load
 from nslab.objects.needs import HostFeatures
 from nslab.probes import Kind, survey
 from nslab.probes.evidence import Conversation, Count, Sighting, Trail, Unanswered, What

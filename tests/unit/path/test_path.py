@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.admission.load import load
 from nslab.cni.chain import Wiring
 from nslab.cni.config import NetworkConfig
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
-from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, Lab
 from nslab.objects.attachment import Attachment
 from nslab.objects.base import State

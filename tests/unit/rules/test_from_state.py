@@ -22,12 +22,12 @@ from cases import TEST_NODE, overall
 from test_given import OVERALL
 from test_oracle import node, ours, packets, placed, proxies, theirs
 
+from nslab.admission.load import load
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
 from nslab.compiler.services import objects
 from nslab.dataclass import replace
 from nslab.lab.find import find, names
-from nslab.lab.load import load
 from nslab.lab.types import ProxyMode
 from nslab.objects.chain_policy import ChainPolicy
 from nslab.objects.names import netns

@@ -23,13 +23,13 @@ import walker
 from ask import Way
 from cases import CASES, WORKER, case
 
+from nslab.admission.load import load
 from nslab.compiler.addresses import address_of
 from nslab.compiler.placement import assign_addresses
 from nslab.compiler.services import proxy_of, resolve, seen
 from nslab.dataclass import replace
 from nslab.lab.addons import with_api_service
 from nslab.lab.find import find, names
-from nslab.lab.load import load
 from nslab.objects.needs import FULL
 from nslab.proxy import ipvs
 from nslab.proxy.mode import whole

@@ -6,12 +6,12 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from nslab.admission.load import load
 from nslab.cni.chain import Wiring
 from nslab.cni.config import NetworkConfig
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
 from nslab.lab.find import find
-from nslab.lab.load import load
 from nslab.lab.types import Encapsulation
 from nslab.objects.attachment import Attachment
 from nslab.objects.inet import Address, Route

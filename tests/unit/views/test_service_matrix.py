@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.admission.load import load
 from nslab.compiler.placement import assign_addresses
-from nslab.lab.load import load
 from nslab.objects.needs import HostFeatures
 from nslab.probes import (
     Call,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nslab.admission import validate_services
+from nslab.admission.validate_pods import pod_specs
 from nslab.api.addresses import address_fault, valid_address
 from nslab.api.document import EXISTING
 from nslab.api.sentences import (
@@ -16,12 +18,11 @@ from nslab.api.sentences import (
     unsupported,
 )
 from nslab.errors import FieldError
-from nslab.lab import service_document, validate_services
+from nslab.lab import service_document
 from nslab.lab.addons import API_SERVICE
 from nslab.lab.allocate import HIGHEST, KUBERNETES, LOWEST, unset_fields
 from nslab.lab.mirroring import is_endpoints
 from nslab.lab.resources import resource_of
-from nslab.lab.validate_pods import pod_specs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
