@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from nslab.admission.change import applied_with_warnings, deleted, moved_on, scaled
+from nslab.admission.settings import changed_settings, with_plugins, with_settings
 from nslab.app import jobs, terminating
 from nslab.app.listener import QUIET
 from nslab.app.transition import Transition
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass
-from nslab.lab.change import applied_with_warnings, deleted, moved_on, scaled
 from nslab.lab.jobs import jobs as unfinished_jobs
-from nslab.lab.settings import changed_settings, with_plugins, with_settings
 from nslab.lab.termination import without_terminating
 from nslab.linux import owned, signals
 from nslab.linux.netns import Namespaces, folder, private
@@ -102,7 +102,7 @@ def scale(
 
 
 def configure(name: str, settings: Mapping[str, Any], listener: Listener = QUIET) -> Changed:
-    """Change settings (see nslab.lab.settings), a line for each. What the old ones had left is removed."""
+    """Change settings (see nslab.admission.settings), a line for each. What the old ones had left is removed."""
 
     def decide(lab: Lab) -> tuple[Lab, Sequence[str]]:
         return with_settings(without_terminating(lab), settings), changed_settings(lab, settings)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.admission.load import load
 from nslab.compiler.placement import assign_addresses
 from nslab.lab.find import find
-from nslab.lab.load import load
 from nslab.linux.netns import labs
 from nslab.linux.stored_lab import stored_lab
 

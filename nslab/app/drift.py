@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from nslab.lab.types import Lab
     from nslab.linux.processes.procs import Record
     from nslab.objects.base import KernelObject, State
-    from nslab.objects.needs import Host
+    from nslab.objects.needs import HostFeatures
     from nslab.objects.plan import Plan
 
 
@@ -46,7 +46,7 @@ class Drift:
     """
 
     lab: Lab
-    host: Host
+    host: HostFeatures
     want: State
     plan: Plan
     others: tuple[Unmanaged, ...] = ()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nslab.probes.pairs import Kind
-    from nslab.trace.rules.packet import Packet
+    from nslab.trace.rules.packet import HookPacket
 
 JOURNEYS = 1000
 """The maximum number of journeys: a stranger's rules may double them at each hop."""
@@ -64,7 +64,7 @@ def trace_dumps(hosts: Sequence[DumpedHost], sender: str, to: str, kind: Kind | 
     ]  # fmt: skip
 
 
-def _connected(host: DumpedHost, packet: Packet) -> Iterator[str]:
+def _connected(host: DumpedHost, packet: HookPacket) -> Iterator[str]:
     """What conntrack already has of such a connection: its packets go on as they did."""
     for line in host.connections(packet)[:3]:
         yield f"{host.name} has such a connection already, whose packets keep their way: {line[:300]}"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nslab.lab.types import Lab
     from nslab.objects.base import State
     from nslab.probes.pairs import Kind
-    from nslab.trace.endpoints import Target
+    from nslab.trace.endpoints import TraceTarget
 
 
 def predict(name: str, sender: str, to: str, kind: Kind | None = None) -> list[Journey]:
@@ -31,7 +31,7 @@ def predict(name: str, sender: str, to: str, kind: Kind | None = None) -> list[J
     return predicted(lab, compile_lab(lab, likely_host()), begin, aim)
 
 
-def predicted(lab: Lab, state: State, begin: str, aim: Target) -> list[Journey]:
+def predicted(lab: Lab, state: State, begin: str, aim: TraceTarget) -> list[Journey]:
     """All journeys from the host `begin` that the lab's State allows."""
     found = LabPredictor(lab.name, topology(state), Authors(lab.name, state)).journeys(netns(lab.name, begin), aim)
     return [

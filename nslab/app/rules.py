@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from nslab.lab.types import Lab
     from nslab.linux.netlink.listener import Notification
     from nslab.objects.base import State
-    from nslab.proxy.model import Service
+    from nslab.proxy.model import ServiceInfo
     from nslab.trace.authors import RulePlace
     from nslab.trace.counted.names import ServiceNames
     from nslab.trace.counted.values import CountedRules, RuleHit
@@ -62,7 +62,7 @@ class RuleReader:
     lab: str
     host: str
     mode: str
-    services: Sequence[Service]
+    services: Sequence[ServiceInfo]
     names: ServiceNames
     authors: Authors
     spaces: Namespaces

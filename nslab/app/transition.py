@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from nslab.linux.processes.procs import Record
     from nslab.objects.base import KernelObject
     from nslab.objects.plan import Plan, Transaction
-    from nslab.proxy.model import Service
+    from nslab.proxy.model import ServiceInfo
 
 READY_SECONDS = scaled(10.0)
 NOTHING: Mapping[str, Collection[str]] = {}
@@ -316,7 +316,7 @@ def _leaving(drift: Drift) -> set[str]:
     return {step.obj.ns for step in drift.plan if isinstance(step, Remove) and isinstance(step.obj, Netns)}
 
 
-def _endpoints(lab: Lab) -> tuple[Service, ...]:
+def _endpoints(lab: Lab) -> tuple[ServiceInfo, ...]:
     """The Services with every pod behind them: control knows which pods have come to their end, and for how long."""
     pods = tuple(replace(pod, finished=False) for pod in lab.pods)
     return resolve(with_api_service(replace(lab, pods=pods)))

@@ -109,7 +109,7 @@ def deployments(ctx: click.Context, incomplete: str) -> list[str]:
 
 def settings(ctx: click.Context, incomplete: str) -> list[str]:
     """NAME=VALUE; the value alone, where the shell takes `=` for a word of its own."""
-    from nslab.lab.settings import SETTINGS
+    from nslab.admission.settings import SETTINGS
 
     typed: list[str] = ctx.params.get("settings") or []
     *_, name, sign = ["", "", *typed]

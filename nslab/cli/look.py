@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nslab.cli.arguments import EncapsulationOption, LabOrNone, file_of
+from nslab.cli.arguments import EncapsulationOption, LabOrNone, Output, file_of
 from nslab.cli.complete import SHELLS, running_labs, script, shipped_labs
 from nslab.cli.output import (
     Format,
-    Output,
     document,
     listing,
     markdown,
@@ -64,9 +63,9 @@ def show(
 
     Example: nslab show calico-two-node --guide
     """
+    from nslab.admission.load import load
     from nslab.compiler.placement import assign_addresses
     from nslab.lab.find import about, shipped
-    from nslab.lab.load import load
     from nslab.views.tree import picture, title
 
     if source is None:
@@ -180,9 +179,9 @@ def doctor(
     Example: nslab doctor calico-two-node
     """
     need_root("doctor")
+    from nslab.admission.load import load
     from nslab.app.plan import needed
     from nslab.lab.find import find
-    from nslab.lab.load import load
     from nslab.linux.observe import doctor
 
     wanted = None if source is None else needed(load(find(source)))

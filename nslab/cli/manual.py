@@ -151,7 +151,7 @@ def _guarded(line: str) -> str:
 
 
 if __name__ == "__main__":
-    from nslab.cli.app import tree
+    from nslab.cli.commands import tree
     from nslab.version import version
 
     print(page(tree(), version()), end="")

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 import typer
 
+from nslab.admission.settings import setting
 from nslab.cli import complete
-from nslab.cli.arguments import RunningLab
+from nslab.cli.arguments import Output, RunningLab
 from nslab.cli.life import listener
 from nslab.cli.output import (
     Format,
-    Output,
     document,
     need_root,
     not_ready,
@@ -26,7 +26,6 @@ from nslab.cli.output import (
 )
 from nslab.errors import UsageError, error_text
 from nslab.lab.selection import resource
-from nslab.lab.settings import setting
 
 if TYPE_CHECKING:
     from nslab.app.change import Changed

@@ -7,19 +7,14 @@ come from anybody. Only `raw` prints the output of a program unchanged, for `log
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 import time
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
-
-import click
-import typer
+from typing import TYPE_CHECKING, Any
 
 from nslab.errors import Missing, Unprinted
 from nslab.quote import escaped, visible
-from nslab.runtime.trust import PROGRAMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -50,10 +45,6 @@ class Report(StrEnum):
     JUNIT = "junit"
 
 
-Output = Annotated[Format, typer.Option("--output", "-o", help="table, json or yaml.")]
-"""The option of every verb that lists."""
-
-
 def listing(rows: Sequence[dict[str, Any]], output: Format, empty: str = "") -> None:
     """Print rows (all with the same keys) in a format."""
     if output is not Format.TABLE:
@@ -74,9 +65,18 @@ def terminal_columns() -> int:
     return get_terminal_size((0, 0)).columns if sys.stdout.isatty() else 0
 
 
+def help_columns() -> int:
+    """How wide help may be: as COLUMNS or the terminal says, else 80."""
+    from shutil import get_terminal_size
+
+    return get_terminal_size().columns
+
+
 def document(value: object, output: Format) -> None:
     """Print a value as JSON or YAML."""
     if output is Format.JSON:
+        import json
+
         say(_escaped(json.dumps(value, indent=2, ensure_ascii=False), _in_json))
     else:
         say(_escaped(_yaml(value), escaped), nl=False)
@@ -84,6 +84,8 @@ def document(value: object, output: Format) -> None:
 
 def json_line(value: object) -> None:
     """Print a value as JSON in one line, at once."""
+    import json
+
     say(_escaped(json.dumps(value, ensure_ascii=False), _in_json))
     flush()
 
@@ -110,6 +112,8 @@ def _escaped(text: str, escape: Callable[[str], str]) -> str:
 
 
 def _in_json(char: str) -> str:
+    import json
+
     return json.dumps(char)[1:-1] if ord(char) > 0x7F else f"\\u{ord(char):04x}"
 
 
@@ -126,12 +130,14 @@ def _cell(value: object) -> str:
 
 def say(text: str, *, err: bool = False, nl: bool = True, **style: Any) -> None:
     """Print a text with control characters escaped; click's styles (fg=None: none) on terminals without NO_COLOR."""
-    _print(_styled(text, **style), err=err, nl=nl)
+    _print(visible(text) if err else _styled(text, **style), err=err, nl=nl)
 
 
 def _styled(text: str, **style: Any) -> str:
     shown = visible(text)
     if any(style.values()) and sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+        import click
+
         return click.style(shown, **style)
     return shown
 
@@ -174,6 +180,8 @@ def _pager() -> list[str]:
     import shlex
     import shutil
 
+    from nslab.runtime.trust import PROGRAMS
+
     root = os.geteuid() == 0
     words = ["less"] if root else shlex.split(os.environ.get("PAGER", "less"))
     program = shutil.which(words[0], path=PROGRAMS if root else None) if words else None
@@ -182,12 +190,14 @@ def _pager() -> list[str]:
 
 def raw(text: str) -> None:
     """Print a container's output unchanged, including control characters."""
-    _print(text, color=True)  # otherwise click strips colours without a terminal
+    _print(text)
 
 
-def _print(text: str, *, err: bool = False, nl: bool = True, color: bool | None = None) -> None:
+def _print(text: str, *, err: bool = False, nl: bool = True) -> None:
+    stream = sys.stderr if err else sys.stdout
     with _printing(err):
-        click.echo(text, err=err, nl=nl, color=color)
+        stream.write(f"{text}\n" if nl else text)
+        stream.flush()
 
 
 def flush() -> None:
@@ -238,6 +248,8 @@ def unready_note(lab: str, pods: Sequence[str], most: int = 3) -> str:
 
 def ready_or_exit(not_ready: Sequence[object], others: str = "") -> None:
     """Return if every container is ready; else print those that are not, and exit with 1. `others`: the last line."""
+    import typer
+
     for container in not_ready:
         note(f"nslab: {container}")
     note(others)
@@ -255,6 +267,8 @@ def not_ready(whys: Mapping[str, str], most: int = 5) -> None:
 
 def written_or_exit(failed: Mapping[str, Mapping[str, str]]) -> None:
     """Go on if kube-proxies could write all Services; else say what they could not, and end with 1."""
+    import typer
+
     from nslab.views.changes import unwritten
 
     for line in unwritten(failed):

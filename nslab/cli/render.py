@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nslab.admission.settings import SCHEDULERS
 from nslab.cli.objects import read_file
 from nslab.cli.output import say
 from nslab.dataclass import replace
 from nslab.errors import UsageError
-from nslab.lab.settings import SCHEDULERS
 from nslab.lab.types import ProxyMode
 
 if TYPE_CHECKING:
-    from nslab.proxy.model import Proxy, Service
+    from nslab.proxy.model import Proxy, ServiceInfo
 
 
 def render(
@@ -63,7 +63,7 @@ def render(
     say("" if mode is ProxyMode.NONE else text(services, proxy), nl=False)
 
 
-def _needs_address(services: tuple[Service, ...], mode: ProxyMode) -> str:
+def _needs_address(services: tuple[ServiceInfo, ...], mode: ProxyMode) -> str:
     """Why the rules of these Services need the node's address; "" if they do not."""
     if mode is ProxyMode.USERSPACE:
         return "userspace mode redirects to a port of the node"
@@ -77,8 +77,10 @@ def _needs_address(services: tuple[Service, ...], mode: ProxyMode) -> str:
     return ""
 
 
-def _known(file: Path, node: str, service_network: str | None) -> tuple[tuple[Service, ...], Proxy]:
+def _known(file: Path, node: str, service_network: str | None) -> tuple[tuple[ServiceInfo, ...], Proxy]:
     """The Services of a manifest, and the settings of the node's kube-proxy, as far as a Lab in it has them."""
+    from nslab.admission.load import load, parse
+    from nslab.admission.manifest import has_lab, read_manifest
     from nslab.api.documents import sources_of
     from nslab.api.values import Source
     from nslab.compiler.endpoints import resolve
@@ -86,8 +88,6 @@ def _known(file: Path, node: str, service_network: str | None) -> tuple[tuple[Se
     from nslab.compiler.services import proxy_of
     from nslab.lab.addons import with_api_service
     from nslab.lab.defaults import SERVICE_NETWORK
-    from nslab.lab.load import load, parse
-    from nslab.lab.manifest import has_lab, read_manifest
     from nslab.objects.needs import FULL
     from nslab.proxy.model import Proxy
 

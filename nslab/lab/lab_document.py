@@ -12,6 +12,7 @@ from nslab.lab.types import Encapsulation, Plugin, ProxyMode, Scheduler
 
 if TYPE_CHECKING:
     from nslab.errors import FieldPath
+    from nslab.lab.types import Cni
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,3 +164,17 @@ def _joint(machine: dict[str, Any]) -> Joint:
     written = machine.get("addresses", [])
     legs = {index: IPv4Address(one) for index, one in enumerate(written) if "." in one}
     return Joint(machine.get("name", ""), legs, len(written), machine.get("bgp", False))
+
+
+def set_to(
+    lab: LabDocument, encapsulation: Encapsulation | None, proxy_mode: ProxyMode | None, cni: Cni | None
+) -> None:
+    """Override settings of the document."""
+    if encapsulation:
+        lab.cni["encapsulation"] = str(encapsulation)
+    if proxy_mode:
+        lab.proxy["mode"] = str(proxy_mode)
+    if cni:
+        lab.cni.clear()
+        lab.cni |= {"plugin": str(Plugin.EXEC), "encapsulation": str(Encapsulation.NONE), "config": cni.config}
+        lab.cni |= {"path": [*cni.path], "routes": cni.routes, "masquerade": cni.masquerade}

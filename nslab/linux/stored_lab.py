@@ -7,12 +7,12 @@ import filecmp
 from typing import TYPE_CHECKING
 
 from nslab import rundir
+from nslab.admission.load import load_stored
 from nslab.api.words import WIDTH, nearest
 from nslab.dataclass import dataclass
 from nslab.errors import UsageError, about
 from nslab.lab.dump import dump
 from nslab.lab.find import CHECK, FILE, names
-from nslab.lab.load import load_stored
 from nslab.linux import places
 from nslab.linux.netns import folder, labs
 from nslab.linux.places import write

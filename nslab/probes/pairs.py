@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from nslab.lab.pod_types import Container, Pod
     from nslab.lab.types import Lab
-    from nslab.objects.needs import Host
+    from nslab.objects.needs import HostFeatures
 
 LOOPBACK = IPv4Address("127.0.0.1")
 ALL_PAIRS = 32 * 31
@@ -49,7 +49,7 @@ class Expected(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ProbeHost:
     """A host of the lab, as source or target. `node`: the node that it is, or is on; "" for a client."""
 
     name: str
@@ -130,7 +130,7 @@ class Result:
 class Survey:
     """The probes, their hosts, and the number of pairs out of all possible. `why`: why some hosts reach no others."""
 
-    places: tuple[Place, ...]
+    places: tuple[ProbeHost, ...]
     probes: tuple[Probe, ...]
     pairs: int
     possible: int
@@ -144,7 +144,7 @@ class Survey:
         return f"{self.pairs} of {self.possible} pairs: each host to two of every kind; --from and --to choose others"
 
 
-def survey(lab: Lab, host: Host, sources: Sequence[str] = (), targets: Sequence[str] = ()) -> Survey:
+def survey(lab: Lab, host: HostFeatures, sources: Sequence[str] = (), targets: Sequence[str] = ()) -> Survey:
     """All probes of the lab (its pods have addresses), or those from `sources` to `targets`."""
     hosts = places(lab)
     senders, receivers = _named(hosts, sources), _named(hosts, targets)
@@ -168,22 +168,22 @@ def _apart(lab: Lab) -> str:
     )
 
 
-def places(lab: Lab, *, leaving: bool = False) -> tuple[Place, ...]:
+def places(lab: Lab, *, leaving: bool = False) -> tuple[ProbeHost, ...]:
     """Pods node by node, then nodes, then clients: the order of the matrix.
 
     `leaving`: with pods that terminate or have come to their end, who are asked nothing.
     """
     pods = [
-        Place(names.pod_host(pod.namespace, pod.name), "pod", address_of(pod), node.name)
+        ProbeHost(names.pod_host(pod.namespace, pod.name), "pod", address_of(pod), node.name)
         for node in lab.nodes
         for pod in lab.pods
         if pod.node == node.name and (leaving or not (pod.deletion or pod.finished))
     ]
-    nodes = [Place(node.name, "node", node.address, node.name) for node in lab.nodes]
-    return (*pods, *nodes, *(Place(client.name, "client", client.address) for client in lab.clients))
+    nodes = [ProbeHost(node.name, "node", node.address, node.name) for node in lab.nodes]
+    return (*pods, *nodes, *(ProbeHost(client.name, "client", client.address) for client in lab.clients))
 
 
-def between(lab: Lab, host: Host, source: Place, target: Place) -> Iterator[Probe]:
+def between(lab: Lab, host: HostFeatures, source: ProbeHost, target: ProbeHost) -> Iterator[Probe]:
     """The probes of one pair."""
     pair = (source.name, target.name, target.address)
     server = _server(lab, target)
@@ -203,7 +203,7 @@ def between(lab: Lab, host: Host, source: Place, target: Place) -> Iterator[Prob
     yield Probe(*pair, Kind.MTU, size=mtu + 1, expected=Expected.FAIL)
 
 
-def has_way(lab: Lab, source: Place, pod: Place) -> bool:
+def has_way(lab: Lab, source: ProbeHost, pod: ProbeHost) -> bool:
     """Whether packets from a host to a pod's own address arrive, and the replies come back."""
     nodes = {node.name: node for node in lab.nodes}
     if source.role == "client":
@@ -211,7 +211,7 @@ def has_way(lab: Lab, source: Place, pod: Place) -> bool:
     return connected(lab, nodes[source.node], nodes[pod.node])
 
 
-def seen_as(lab: Lab, host: Host, source: Place, target: Place) -> IPv4Address | None:
+def seen_as(lab: Lab, host: HostFeatures, source: ProbeHost, target: ProbeHost) -> IPv4Address | None:
     """The source address of packets from `source` that `target` sees; None: any."""
     same_node = source.node == target.node
     if source.role == "pod" and target.role != "pod" and not same_node:
@@ -225,12 +225,12 @@ def seen_as(lab: Lab, host: Host, source: Place, target: Place) -> IPv4Address |
     return source.address
 
 
-def path_mtu(lab: Lab, source: Place, target: Place) -> int | None:
+def path_mtu(lab: Lab, source: ProbeHost, target: ProbeHost) -> int | None:
     """The largest packet (bytes) that passes unfragmented; None if it depends on the network that the user builds."""
     return network(lab).mtu(lab) if "pod" in (source.role, target.role) else ETHERNET_MTU
 
 
-def _node_speaks_from(lab: Lab, host: Host, source: Place, target: Place) -> IPv4Address | None:
+def _node_speaks_from(lab: Lab, host: HostFeatures, source: ProbeHost, target: ProbeHost) -> IPv4Address | None:
     """The kernel uses the address of the route's interface as source."""
     nodes, same_node = {node.name: node for node in lab.nodes}, source.node == target.node
     node = nodes[source.node]
@@ -240,7 +240,7 @@ def _node_speaks_from(lab: Lab, host: Host, source: Place, target: Place) -> IPv
     return network(lab).speaks_from(lab, host, node, same_node=same_node)
 
 
-def _server(lab: Lab, target: Place) -> tuple[int, bool]:
+def _server(lab: Lab, target: ProbeHost) -> tuple[int, bool]:
     """A pod's first declared TCP port, and whether agnhost listens there; (0, False) if there is none."""
     if target.role == "pod":
         pod = next(pod for pod in lab.pods if names.pod_host(pod.namespace, pod.name) == target.name)
@@ -282,10 +282,10 @@ def _pod_local(lab: Lab) -> Iterator[Probe]:
             yield Probe(name, name, LOOPBACK, Kind.TCP, port=port, asks=asks, expected_source=LOOPBACK)
 
 
-def _sample(everybody: Sequence[Place], source: Place, receivers: Sequence[Place]) -> Iterator[Place]:
+def _sample(everybody: Sequence[ProbeHost], source: ProbeHost, receivers: Sequence[ProbeHost]) -> Iterator[ProbeHost]:
     """Two targets of every kind (local and remote pods, own and other nodes, clients), different for each source."""
     turn = everybody.index(source)
-    kinds: dict[tuple[str, bool], list[Place]] = {}
+    kinds: dict[tuple[str, bool], list[ProbeHost]] = {}
     for place in receivers:
         if place != source:
             kinds.setdefault((place.role, place.node == source.node), []).append(place)
@@ -294,7 +294,7 @@ def _sample(everybody: Sequence[Place], source: Place, receivers: Sequence[Place
         yield from (group[at] for at in sorted({first, second}))
 
 
-def _named(everybody: Sequence[Place], wanted: Sequence[str]) -> list[Place]:
+def _named(everybody: Sequence[ProbeHost], wanted: Sequence[str]) -> list[ProbeHost]:
     known = {place.name for place in everybody}
     for name in wanted:
         if names.host_of(name) not in known:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from nslab.probes.calls import Answer, Call, CallResult
-    from nslab.probes.pairs import Place, Probe, Result
+    from nslab.probes.pairs import Probe, ProbeHost, Result
 
     Causes: TypeAlias = Mapping[Probe | Call, Cause]
 
@@ -44,7 +44,7 @@ class Square:
 
 
 def squares(
-    places: Sequence[Place],
+    places: Sequence[ProbeHost],
     results: Iterable[Result],
     calls: Iterable[CallResult],
     causes: Causes = MappingProxyType({}),

@@ -6,6 +6,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from nslab.admission.settings import setting
 from nslab.app import change
 from nslab.app.check import check
 from nslab.app.drift import drift_of
@@ -14,7 +15,6 @@ from nslab.app.trace import trace
 from nslab.app.up import up
 from nslab.compiler.addresses import address_of
 from nslab.dataclass import replace
-from nslab.lab.settings import setting
 from nslab.linux import owned
 from nslab.linux.netns import folder
 from nslab.linux.processes import status

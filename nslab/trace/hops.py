@@ -10,7 +10,7 @@ from nslab.dataclass import dataclass
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
-    from nslab.trace.endpoints import Target
+    from nslab.trace.endpoints import TraceTarget
     from nslab.trace.observed import ConntrackEntry, Header, Match
 
 
@@ -102,7 +102,7 @@ class Journey:
 
     lab: str
     source: str
-    target: Target
+    target: TraceTarget
     hops: tuple[Hop, ...]
     end: End
     why: str = ""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nslab.trace.branch import Branch
     from nslab.trace.ipvs import VirtualServers
     from nslab.trace.rules.packet import Addresses
-    from nslab.trace.rules.ruleset import Ruleset
+    from nslab.trace.rules.ruleset import NodeRules
     from nslab.trace.topology import Topology
 
 VXLAN_PORT = 4789
@@ -40,7 +40,7 @@ class LabHosts(PredictedHosts):
 
     def __init__(self, lab: str, net: Topology, authors: Authors) -> None:
         self.lab, self._net, self._authors = lab, net, authors
-        self._rules: dict[str, tuple[Ruleset, Addresses]] = {}
+        self._rules: dict[str, tuple[NodeRules, Addresses]] = {}
         self._balancers: dict[str, VirtualServers] = {}
 
     def name(self, ns: str) -> str:
@@ -80,7 +80,7 @@ class LabHosts(PredictedHosts):
             case _:
                 return RouteTaken(error=NO_ROUTE)
 
-    def rules(self, ns: str) -> tuple[Ruleset, Addresses]:
+    def rules(self, ns: str) -> tuple[NodeRules, Addresses]:
         if ns not in self._rules:
             self._rules[ns] = node_rules(self._net.within[ns]), node_addresses(self._net, ns)
         return self._rules[ns]

@@ -15,7 +15,7 @@ from nslab.quote import fill
 from nslab.trace.balanced import balanced
 from nslab.trace.branch import LO, Branch, Nat, ended, header_of, times
 from nslab.trace.hops import NO_FORWARDING, Action, End, Hop
-from nslab.trace.rules.packet import ICMP, TCP, UDP, Packet
+from nslab.trace.rules.packet import ICMP, TCP, UDP, HookPacket
 from nslab.trace.walk import HOPS
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
     from ipaddress import IPv4Address
 
-    from nslab.trace.endpoints import Target
+    from nslab.trace.endpoints import TraceTarget
     from nslab.trace.observed import Header, RouteTaken
     from nslab.trace.predicted_host import PredictedHosts
 
@@ -72,7 +72,7 @@ class Predictor(ABC):
     def other_end(self, ns: str, tunnel: Tunnel) -> str:
         """The interface of a host that takes out what a tunnel puts in; "" if it has none."""
 
-    def journeys(self, ns: str, target: Target) -> list[Predicted]:
+    def journeys(self, ns: str, target: TraceTarget) -> list[Predicted]:
         """All journeys of a packet from a host, with the reply of what is delivered."""
         assert target.address
         packet = probe(self.hosts.source(ns, target.address), target)
@@ -190,7 +190,7 @@ class Predictor(ABC):
             yield ended(branch, End.LOST, unknown)
             return
         inner = branch.packet
-        packet = Packet(
+        packet = HookPacket(
             self.hosts.source(branch.ns, to), to, tunnel.protocol, 0, tunnel.port,
             mark=inner.mark, length=inner.length + tunnel.overhead,
         )  # fmt: skip
@@ -206,7 +206,7 @@ class Predictor(ABC):
                     else:
                         yield changed(arrived, packet=inner)
 
-    def _wrapped(self, branch: Branch, inner: Packet, tunnel: Tunnel, way: RouteTaken) -> Hop:
+    def _wrapped(self, branch: Branch, inner: HookPacket, tunnel: Tunnel, way: RouteTaken) -> Hop:
         hosts, ns = self.hosts, branch.ns
         show = "proto 4" if tunnel.protocol == IPIP else fill("udp port {}", tunnel.port)
         return Hop(
@@ -239,11 +239,11 @@ def _remembered(branch: Branch) -> Branch:
     return changed(branch, nat={**branch.nat, branch.ns: Nat(branch.came, flow, branch.masqueraded)})
 
 
-def probe(source: IPv4Address, target: Target) -> Packet:
+def probe(source: IPv4Address, target: TraceTarget) -> HookPacket:
     """The packet that `trace` sends."""
     assert target.address
     protocol, length = _KINDS[target.kind]
-    return Packet(source, target.address, protocol, 0, target.port, length=length)
+    return HookPacket(source, target.address, protocol, 0, target.port, length=length)
 
 
 def predicted(branch: Branch) -> Predicted:
@@ -254,7 +254,7 @@ def predicted(branch: Branch) -> Predicted:
 def reply(there: Branch) -> Branch:
     """The answer to a packet that was delivered."""
     asked = there.packet
-    packet = Packet(
+    packet = HookPacket(
         asked.destination, asked.source, asked.protocol, asked.destination_port, asked.source_port, icmp_type=0,
         length=asked.length, state="ESTABLISHED", reply=True, status=frozenset({"SEEN_REPLY", "CONFIRMED"}),
         origin=asked.flow,

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from nslab.trace.ipvs import VirtualServers
     from nslab.trace.observed import Match, RouteTaken
-    from nslab.trace.rules.packet import Addresses, Outcome, Packet
-    from nslab.trace.rules.ruleset import Ruleset
+    from nslab.trace.rules.packet import Addresses, HookOutcome, HookPacket
+    from nslab.trace.rules.ruleset import NodeRules
 
 _ENDS = {Verdict.DROP: (Action.DROP, End.DROPPED), Verdict.REJECT: (Action.REJECT, End.REJECTED)}
 
@@ -46,7 +46,7 @@ class PredictedHosts(ABC):
         """The routes that the host may choose, each with the packet that takes it; one with `error` if it has none."""
 
     @abstractmethod
-    def rules(self, ns: str) -> tuple[Ruleset, Addresses]:
+    def rules(self, ns: str) -> tuple[NodeRules, Addresses]:
         """Its rules, and what they ask of its addresses."""
 
     @abstractmethod
@@ -95,7 +95,7 @@ class PredictedHosts(ABC):
             on = changed(branch, packet=after, chance=chance, doubts=(*branch.doubts, *outcome.doubts))
             yield self._verdict(on, before, outcome)
 
-    def _verdict(self, branch: Branch, before: Packet, outcome: Outcome) -> Branch:
+    def _verdict(self, branch: Branch, before: HookPacket, outcome: HookOutcome) -> Branch:
         if outcome.verdict in _ENDS:
             return self._stopped(branch, before, outcome)
         if outcome.verdict is Verdict.UNKNOWN:
@@ -111,7 +111,7 @@ class PredictedHosts(ABC):
                 branch = self.hop(branch, action, dev=dev, before=before, matches=nat, cause=cause)
         return changed(branch, masqueraded=branch.masqueraded or outcome.packet.masquerade)
 
-    def _stopped(self, branch: Branch, before: Packet, outcome: Outcome) -> Branch:
+    def _stopped(self, branch: Branch, before: HookPacket, outcome: HookOutcome) -> Branch:
         action, end = _ENDS[outcome.verdict]
         last = outcome.steps[-1]
         matches, cause = chain_of(outcome.steps, len(outcome.steps) - 1)
@@ -144,7 +144,8 @@ class PredictedHosts(ABC):
 
     def hop(
         self, branch: Branch, action: Action, *, dev: str = "", way: RouteTaken | None = None, iif: str = "",
-        before: Packet | None = None, matches: tuple[Match, ...] = (), cause: str = "", by: str = "", command: str = "",
+        before: HookPacket | None = None, matches: tuple[Match, ...] = (), cause: str = "", by: str = "",
+        command: str = "",
     ) -> Branch:  # fmt: skip
         """The branch with one hop more. `way`: the route; `matches`: the rules; else `cause` and `command` say why."""
         name, packet = self.name(branch.ns), branch.packet

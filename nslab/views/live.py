@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from nslab.lab.service_types import Service
     from nslab.lab.stream import Documents
     from nslab.lab.types import Controller, Lab, Node
-    from nslab.proxy.model import Endpoint, Port
-    from nslab.proxy.model import Service as Resolved
+    from nslab.proxy.model import Endpoint, Port, ServiceInfo
+
 
 Object = dict[str, Any]
 SERVICE_NAME = "kubernetes.io/service-name"
@@ -159,7 +159,7 @@ def _seen(pod: Pod, document: Object) -> Pod:
     return replace(pod, ready=has_condition(document, "Ready"), finished=document["status"]["phase"] in FINISHED)
 
 
-def _of_service(service: Service, one: Resolved) -> Iterator[Object]:
+def _of_service(service: Service, one: ServiceInfo) -> Iterator[Object]:
     ends = {end.ip: end for port in one.ports for end in port.endpoints}
     head = {"namespace": service.namespace, "labels": {SERVICE_NAME: service.name}}
     yield {

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from nslab.lab.pod_types import Pod
     from nslab.lab.types import Lab, Node, Router
-    from nslab.proxy.model import Port, Service
+    from nslab.proxy.model import Port, ServiceInfo
 
 ROOM = 30
 """The maximum lines of a picture, less than a screen. If it does not fit, some items are drawn and the rest counted."""
@@ -120,7 +120,7 @@ def service_rows(lab: Lab) -> list[tuple[str, str, str]]:
     ]
 
 
-def _reached(service: Service, port: Port | None) -> str:
+def _reached(service: ServiceInfo, port: Port | None) -> str:
     """Address, port, node port and external addresses; only the name of an ExternalName."""
     if port is None:
         return service.external_name
@@ -140,7 +140,7 @@ def _behind(port: Port | None, who: dict[str, str]) -> str:
 _SHOWN = 4
 
 
-def _name(obj: Pod | Service) -> str:
+def _name(obj: Pod | ServiceInfo) -> str:
     return obj.name if obj.namespace == "default" else f"{obj.namespace}/{obj.name}"
 
 

@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nslab.admission.load import load
 from nslab.app.down import down
 from nslab.app.up import Up, up
 from nslab.compiler.placement import assign_addresses
 from nslab.lab.find import find
-from nslab.lab.load import load
 from nslab.linux.timeouts import scaled
 from nslab.objects.names import cali, netns
 from tests import prefork

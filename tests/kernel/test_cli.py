@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from nslab.cli.app import VERBS
+from nslab.cli.verbs import VERBS
 from nslab.lab.find import find
 from tests.kernel.labkit import NSLAB, ROOT, RUN, OwnLab, nslab, nslabs
 

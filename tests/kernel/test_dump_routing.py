@@ -15,7 +15,7 @@ import pytest
 from nslab.app.dumps import script
 from nslab.linux.dumps import read_dump
 from nslab.trace.dump.routing import Routing
-from nslab.trace.rules.packet import Packet
+from nslab.trace.rules.packet import HookPacket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +80,7 @@ def wanted(dice: random.Random) -> list[str]:
     return [*lines, "rule add pref 900 from all table 200"]
 
 
-def question(dice: random.Random) -> tuple[str, Packet, str]:
+def question(dice: random.Random) -> tuple[str, HookPacket, str]:
     """What is asked of the kernel, and of us."""
     networks = [IPv4Network(to) for to in NETWORKS if to != "default"] + [
         IPv4Network("192.0.2.0/25"),
@@ -100,7 +100,7 @@ def question(dice: random.Random) -> tuple[str, Packet, str]:
     line = f"route get {to}" + (f" from {source} iif {iif}" if iif else "") + (f" mark {mark}" if mark else "")
     line += f" ipproto {'udp' if udp else 'tcp'} sport 9 dport {port}"
     own = source if iif else IPv4Address(0)
-    return line, Packet(own, to, protocol, 9, port, mark=mark), iif
+    return line, HookPacket(own, to, protocol, 9, port, mark=mark), iif
 
 
 @pytest.mark.parametrize("seed", SEEDS)

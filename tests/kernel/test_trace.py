@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from nslab.admission.load import load
 from nslab.app.change import configure
 from nslab.app.down import down
 from nslab.app.trace import trace
 from nslab.app.up import up
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import UsageError
-from nslab.lab.load import load
 from nslab.objects.names import netns
 from nslab.probes.pairs import Kind
 from nslab.trace.authors import BY_HAND

@@ -21,12 +21,12 @@ import sys
 import threading
 
 import nslab
+from nslab.admission.load import load, parse_stored
 from nslab.cli.app import VERBS, tree
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
 from nslab.lab.dump import dump
 from nslab.lab.find import find
-from nslab.lab.load import load, parse_stored
 from nslab.objects.needs import FULL
 from nslab.objects.plan import diff
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import click
 import pytest
 
-from nslab.cli.app import VERBS, tree
+from nslab.cli.commands import tree
 from nslab.cli.manual import DESCRIPTION, ENVIRONMENT, EXAMPLES, page
+from nslab.cli.verbs import VERBS
 
 ROOT = Path(__file__).parents[2]
 TREE = tree()

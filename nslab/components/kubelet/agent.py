@@ -37,15 +37,15 @@ if TYPE_CHECKING:
     Answer = dict[str, Any]
 
 
-class Agent:
+class Kubelet:
     """The state of a node's process: pods, containers, tunnels, and waiting clients."""
 
     def __init__(self, context: NodeContext, memory: Memory) -> None:
         self.context, self.memory, self.loop = context, memory, Loop()
         self.events = events.Events()
-        self.sandboxes: dict[str, sandbox.Sandbox] = {}
+        self.sandboxes: dict[str, sandbox.PodSandbox] = {}
         self.containers: dict[tuple[str, str], ContainerManager] = {}
-        self.lost: dict[str, sandbox.Sandbox] = {}  # pods whose pause process was killed
+        self.lost: dict[str, sandbox.PodSandbox] = {}  # pods whose pause process was killed
         self.attempts: dict[str, int] = {}  # earlier runs of removed containers, by POD_FOLDER/NAME (from their logs)
         self.tunnels: dict[str, int] = {}
         self.proxy = 0  # the pid of kube-proxy
@@ -101,7 +101,7 @@ class Agent:
         self, resolv_conf: str, volumes: Sequence[Volume] = (), domain: str = "", aliases: str = "", **fields: Any
     ) -> int:
         """Start a pod's pause process, with the pod's files and volumes."""
-        pod = sandbox.Sandbox(**fields)
+        pod = sandbox.PodSandbox(**fields)
         if pod.ns in self.sandboxes:
             raise FileExistsError(f"the pod of {pod.ns} has a pause process")
         sandbox.write_files(self.context, pod, resolv_conf, domain, aliases)
@@ -133,10 +133,10 @@ class Agent:
             self.attempts = {path: count for path, count in self.attempts.items() if not path.startswith(logs)}
         remove_tree(f"{self.context.run}/{rundir.pod(host_of(ns))}")
 
-    def pod_of(self, ns: str) -> sandbox.Sandbox:
+    def pod_of(self, ns: str) -> sandbox.PodSandbox:
         """The pod in a namespace; a substitute for a process that runs on the node or a client itself."""
         host = host_of(ns)
-        return self.sandboxes.get(ns) or sandbox.Sandbox(ns, "default", host, "host", host, "127.0.0.1", False)
+        return self.sandboxes.get(ns) or sandbox.PodSandbox(ns, "default", host, "host", host, "127.0.0.1", False)
 
     def add_container(self, request: Answer) -> int:
         """Start a container and manage it from then on. It may not be ready yet: see `wait`."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any, Never
 
     from nslab.components.kubelet.rights import Rights
-    from nslab.components.kubelet.sandbox import Sandbox
+    from nslab.components.kubelet.sandbox import PodSandbox
     from nslab.components.runtime.volumes import Mount
     from nslab.runtime.trust import Births
 
@@ -158,7 +158,7 @@ def start(
     births: Births,
     spec: Spec,
     attempt: int,
-    sandbox: Sandbox | None,
+    sandbox: PodSandbox | None,
     pause: int,
     clean: Callable[[], None],
 ) -> tuple[int, tuple[int, int, int]]:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from nslab.components.kubelet.container import Spec
-    from nslab.components.kubelet.container_state import Kubelet
+    from nslab.components.kubelet.container_state import KubeletForContainers
     from nslab.components.kubelet.fdstore import Kept, Pipes
     from nslab.components.kubelet.prober import Ran
-    from nslab.components.kubelet.sandbox import Sandbox
+    from nslab.components.kubelet.sandbox import PodSandbox
     from nslab.runtime.health_check import HealthCheck
 
 FOREVER = 86400.0
@@ -35,7 +35,9 @@ class ContainerManager(ContainerState):
 
     __slots__ = ("_hooked", "_oom_kills", "_starting", "_termination")
 
-    def __init__(self, kubelet: Kubelet, spec: Spec, pod: Sandbox, past: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, kubelet: KubeletForContainers, spec: Spec, pod: PodSandbox, past: dict[str, Any] | None = None
+    ) -> None:
         """`past`: the status that an earlier nslab-node stored."""
         super().__init__(kubelet, spec, pod, past or {})
         self._hooked = self._starting = False  # whether its postStart hook was run, and still runs

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from nslab.components.kubelet.container import Spec
     from nslab.components.kubelet.fdstore import Pipes
     from nslab.components.kubelet.prober import Ran
-    from nslab.components.kubelet.sandbox import Sandbox
+    from nslab.components.kubelet.sandbox import PodSandbox
     from nslab.components.runtime.loop import Loop
     from nslab.components.runtime.node_context import NodeContext
     from nslab.runtime.health_check import HealthCheck
 
-    class Kubelet(Protocol):
+    class KubeletForContainers(Protocol):
         """The interface of the node's process for a container (nslab.components.kubelet.agent)."""
 
         loop: Loop
@@ -64,7 +64,7 @@ class ContainerState:
         "message", "pod", "reason", "spec", "state", "terminating",
     )  # fmt: skip
 
-    def __init__(self, kubelet: Kubelet, spec: Spec, pod: Sandbox, past: dict[str, Any]) -> None:
+    def __init__(self, kubelet: KubeletForContainers, spec: Spec, pod: PodSandbox, past: dict[str, Any]) -> None:
         self._kubelet, self.spec, self.pod = kubelet, spec, pod
         self.attempt: Attempt | None = None
         self.state: str = past.get("state", "waiting")

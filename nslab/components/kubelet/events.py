@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from nslab.components.kubelet.container import Spec
-    from nslab.components.kubelet.sandbox import Sandbox
+    from nslab.components.kubelet.sandbox import PodSandbox
 
     Key = tuple[str, str, str, str, str, str]
 
@@ -35,7 +35,7 @@ class Events:
     def __init__(self) -> None:
         self._seen: dict[Key, tuple[float, float, int]] = {}
 
-    def record(self, pod: Sandbox, path: str, reason: str, message: str) -> None:
+    def record(self, pod: PodSandbox, path: str, reason: str, message: str) -> None:
         """Record that something has happened. `path`: the field of the container that it happened to; "": the pod."""
         now, about = time.time(), (pod.namespace, pod.pod, pod.uid, path, reason)
         key: Key = (*about, message[:LONGEST])
@@ -61,7 +61,7 @@ def path(spec: Spec) -> str:
     return f"spec.{'initContainers' if spec.init else 'containers'}{{{spec.container}}}"
 
 
-def made(pod: Sandbox, node: str, *, anew: bool) -> tuple[str, str]:
+def made(pod: PodSandbox, node: str, *, anew: bool) -> tuple[str, str]:
     """The reason and the message of a pod that is there. `anew`: after the end of its first sandbox."""
     if anew:
         return "SandboxChanged", "Pod sandbox changed, it will be killed and re-created."
@@ -75,7 +75,7 @@ def pulled(spec: Spec) -> str:
     return f'Container image "{spec.image}" already present on machine and can be accessed by the pod'
 
 
-def back_off(pod: Sandbox, container: str, seconds: float) -> tuple[str, str]:
+def back_off(pod: PodSandbox, container: str, seconds: float) -> tuple[str, str]:
     """The message of a container that waits for its restart, and of the event."""
     where = f"{pod.pod}_{pod.namespace}({pod.uid})"
     minutes, rest = divmod(round(seconds), 60)

@@ -16,7 +16,7 @@ from nslab.trace.observed import Match
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from nslab.proxy.model import Service
+    from nslab.proxy.model import ServiceInfo
     from nslab.trace.authors import Authors
     from nslab.trace.counted.iptables import Writer
     from nslab.trace.counted.names import ServiceNames
@@ -30,7 +30,7 @@ _IN_TURN = "in userspace mode rules lead to kube-proxy's process, which chooses 
 
 
 def gathered(
-    host: str, mode: str, printed: PrintedRules, entries: Iterable[ConntrackEntry], services: Iterable[Service],
+    host: str, mode: str, printed: PrintedRules, entries: Iterable[ConntrackEntry], services: Iterable[ServiceInfo],
     names: ServiceNames, authors: Authors,
 ) -> CountedRules:  # fmt: skip
     """The rules of a host, its base chains in the order in which packets meet them. UsageError for no rules' text."""
@@ -63,7 +63,7 @@ def _place(chain: CountedChain) -> tuple[int, int]:
     return (_HOOKS.index(chain.hook) if chain.hook in _HOOKS else len(_HOOKS)), chain.priority
 
 
-def _in_turn(services: Iterable[Service]) -> Iterator[ServiceShare]:
+def _in_turn(services: Iterable[ServiceInfo]) -> Iterator[ServiceShare]:
     """The shares of userspace mode: each endpoint comes in its turn."""
     for service in services:
         for port in service.ports if service.cluster_ip else ():

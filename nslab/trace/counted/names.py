@@ -13,7 +13,7 @@ from nslab.trace.endpoints import way_on
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from nslab.proxy.model import Port, Service
+    from nslab.proxy.model import Port, ServiceInfo
 
 _SHARED = ("SVC", "SVL", "EXT", "FW", "XLB")
 _NFT = ("service", "local", "external", "firewall", "affinity")
@@ -52,7 +52,7 @@ class ServiceNames:
         return self.addresses.get((protocol, address, port)) or self.addresses.get((protocol, "", port))
 
 
-def service_names(services: Iterable[Service]) -> ServiceNames:
+def service_names(services: Iterable[ServiceInfo]) -> ServiceNames:
     """The names of all Services that a kube-proxy sees."""
     ports: dict[str, NamedPort] = {}
     chains: dict[str, NamedPort] = {}
@@ -70,26 +70,26 @@ def service_names(services: Iterable[Service]) -> ServiceNames:
     return ServiceNames(ports, chains, ends, addresses, pods)
 
 
-def _chains(service: Service, port: Port, one: NamedPort) -> list[str]:
+def _chains(service: ServiceInfo, port: Port, one: NamedPort) -> list[str]:
     hashed = port_hash(one.name, one.protocol)
     base = nft_name(f"{service.key}/{one.protocol}/{port.name}")
     return [*(f"KUBE-{kind}-{hashed}" for kind in _SHARED), *(f"{kind}-{base}" for kind in _NFT)]
 
 
-def _endpoint_chains(service: Service, port: Port, one: NamedPort) -> Iterator[str]:
+def _endpoint_chains(service: ServiceInfo, port: Port, one: NamedPort) -> Iterator[str]:
     whole = f"{service.key}/{one.protocol}/{port.name}"
     for end in port.endpoints:
         yield f"KUBE-SEP-{endpoint_hash(one.name, one.protocol, f'{end.ip}:{end.port}')}"
         yield f"endpoint-{nft_name(f'{whole}__{end.ip}/{end.port}')}"
 
 
-def _addresses(service: Service, port: Port, protocol: str) -> list[tuple[str, str, int]]:
+def _addresses(service: ServiceInfo, port: Port, protocol: str) -> list[tuple[str, str, int]]:
     own = (service.cluster_ip, *service.load_balancer_ips, *service.external_ips)
     node_port = [(protocol, "", port.node_port)] if port.node_port else []
     return [*((protocol, ip, port.port) for ip in own if ip), *node_port]
 
 
-def chosen_service(services: Iterable[Service], word: str) -> str:
+def chosen_service(services: Iterable[ServiceInfo], word: str) -> str:
     """NAMESPACE/NAME of the Service that a person names, by its name or with its namespace. UsageError for another."""
     keys = [service.key for service in services if service.cluster_ip]
     found = [key for key in keys if word in (key, key.removeprefix("default/"))]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nslab.api.words import shown
 from nslab.errors import UsageError
 from nslab.probes.pairs import Kind
-from nslab.trace.endpoints import Target, split
+from nslab.trace.endpoints import TraceTarget, split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ class FirstHost(NamedTuple):
     why: str = ""
 
 
-def target(hosts: Sequence[DumpedHost], word: str, kind: Kind | None) -> Target:
+def target(hosts: Sequence[DumpedHost], word: str, kind: Kind | None) -> TraceTarget:
     """What TO means: HOST or ADDRESS, each with :PORT. UsageError if it is neither."""
     if word.count(":") > 1:
         raise UsageError(f"{shown(word)} {SIX}")
@@ -37,7 +37,7 @@ def target(hosts: Sequence[DumpedHost], word: str, kind: Kind | None) -> Target:
     if kind is not Kind.ICMP and not port:
         raise UsageError(f"say to which port: {word}:PORT, or --icmp for an echo")
     owner = next((host.name for host in hosts if host.owns(address)), "")
-    return Target(word, kind or Kind.TCP, address, port, owner)
+    return TraceTarget(word, kind or Kind.TCP, address, port, owner)
 
 
 def start(hosts: Sequence[DumpedHost], word: str, aim: IPv4Address) -> FirstHost:

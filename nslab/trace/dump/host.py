@@ -13,7 +13,7 @@ from nslab.trace.dump import links
 from nslab.trace.dump.files import sysctls
 from nslab.trace.dump.routing import Routing
 from nslab.trace.ipvs import virtual_servers
-from nslab.trace.rules.packet import ICMP, TCP, UDP, Addresses, Packet
+from nslab.trace.rules.packet import ICMP, TCP, UDP, Addresses, HookPacket
 from nslab.trace.rules.ruleset import read
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nslab.trace.dump.files import Dump, Sysctls
     from nslab.trace.dump.links import DumpedAddress, DumpedLink, Forwarding, Neighbours
     from nslab.trace.ipvs import VirtualServers
-    from nslab.trace.rules.ruleset import Ruleset
+    from nslab.trace.rules.ruleset import NodeRules
 
     Read = TypeVar("Read")
 
@@ -82,7 +82,7 @@ class DumpedHost:
         return self._read(lambda: virtual_servers(self._dump.text("ipvsadm-save")))
 
     @cached_property
-    def rules(self) -> Ruleset:
+    def rules(self) -> NodeRules:
         """Its rules of iptables, in both variants, and of nft."""
         own, legacy = self._saved()
         return self._read(
@@ -141,7 +141,7 @@ class DumpedHost:
 
     def source(self, target: IPv4Address) -> IPv4Address:
         """The address that the kernel chooses for what the node sends."""
-        choice = self.routing.choices(Packet(_NO_HOST, target))[0]
+        choice = self.routing.choices(HookPacket(_NO_HOST, target))[0]
         if choice.taken.kind == "local":
             return target
         via = choice.taken.via or target
@@ -150,7 +150,7 @@ class DumpedHost:
         best = [*(one for one in on if via in one.network), *on, *(one.address for one in own)]
         return choice.source or (best[0].ip if best else target)
 
-    def listens(self, packet: Packet) -> bool:
+    def listens(self, packet: HookPacket) -> bool:
         """Whether a socket takes the packet; also if nobody knows."""
         if packet.protocol not in _NETS or not self._dump.text("ss").strip():
             return True
@@ -159,7 +159,7 @@ class DumpedHost:
             for net, own, port in self._sockets
         )
 
-    def connections(self, packet: Packet) -> list[str]:
+    def connections(self, packet: HookPacket) -> list[str]:
         """The connections of conntrack that have the packet's source, destination and port, as it prints them."""
         wanted = {f"src={packet.source}", f"dst={packet.destination}"}
         wanted |= {f"dport={packet.destination_port}"} if packet.protocol in _NETS else set()
@@ -191,7 +191,7 @@ class DumpedHost:
             raise self._dump.wrong(f"ss: no address: {text[:40]!a}") from error
 
     def _leads(self, address: IPv4Address, mark: int) -> Sequence[str]:
-        choices = self.routing.choices(Packet(_NO_HOST, address, mark=mark))
+        choices = self.routing.choices(HookPacket(_NO_HOST, address, mark=mark))
         return [one.taken.dev for one in choices if not one.taken.error and one.taken.kind == "unicast"]
 
     def _saved(self) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from nslab.dataclass import replace as changed
 from nslab.trace.branch import LO, times
 from nslab.trace.dump.authors import route_author, rule_author
 from nslab.trace.predicted_host import PredictedHosts
-from nslab.trace.rules.packet import Packet
+from nslab.trace.rules.packet import HookPacket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nslab.trace.ipvs import VirtualServers
     from nslab.trace.observed import Match, RouteTaken
     from nslab.trace.rules.packet import Addresses
-    from nslab.trace.rules.ruleset import Ruleset
+    from nslab.trace.rules.ruleset import NodeRules
 
 _STRICT, _LOOSE = 1, 2
 
@@ -41,7 +41,7 @@ class DumpedHosts(PredictedHosts):
             chance = times(branch.chance, choice.chance)
             yield changed(branch, chance=chance, doubts=(*branch.doubts, *choice.doubts)), choice.taken
 
-    def rules(self, ns: str) -> tuple[Ruleset, Addresses]:
+    def rules(self, ns: str) -> tuple[NodeRules, Addresses]:
         return self.all[ns].rules, self.all[ns].asked
 
     def mtu(self, ns: str, dev: str) -> int:
@@ -66,7 +66,7 @@ class DumpedHosts(PredictedHosts):
         if host.owns(packet.source) and not host.setting("accept_local", iif):
             return f"it comes in at {iif} with an address of the node itself (accept_local)"
         mark = packet.mark if host.setting("src_valid_mark", iif) else 0
-        back = host.routing.choices(Packet(packet.destination, packet.source, mark=mark))
+        back = host.routing.choices(HookPacket(packet.destination, packet.source, mark=mark))
         devs = {choice.taken.dev for choice in back if not choice.taken.error}
         mode = host.setting("rp_filter", iif)
         if (mode == _STRICT and iif not in devs) or (mode == _LOOSE and not devs):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nslab.trace.dump.ends import FirstHost
     from nslab.trace.dump.host import DumpedHost
     from nslab.trace.dump.links import DumpedLink
-    from nslab.trace.endpoints import Target
+    from nslab.trace.endpoints import TraceTarget
 
 _VXLAN_PORT = 4789
 _OPAQUE = ("wireguard", "gre", "gretap", "geneve", "sit", "ip6tnl", "ip6gre", "vti", "xfrm", "tun", "erspan", "ppp")
@@ -36,7 +36,7 @@ class DumpPredictor(Predictor):
         self._own = DumpedHosts(hosts)
         super().__init__(self._own)
 
-    def from_start(self, start: FirstHost, target: Target) -> Iterator[Predicted]:
+    def from_start(self, start: FirstHost, target: TraceTarget) -> Iterator[Predicted]:
         """All journeys from a dumped host, or from another one that reaches a dumped host's interface."""
         packet = probe(start.address, target)
         branch = Branch(packet, start.host, packet.flow)

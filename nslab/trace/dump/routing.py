@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from nslab.trace.hops import BLACKHOLE, NO_ROUTE, PROHIBITED, UNREACHABLE
 from nslab.trace.observed import RouteTaken
 from nslab.trace.rules import names
-from nslab.trace.rules.packet import Packet
+from nslab.trace.rules.packet import HookPacket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,11 +97,11 @@ class Routing:
                 own = lengths.setdefault(route.to.prefixlen, {})
                 own.setdefault(int(route.to.network_address), []).append(route)
 
-    def choices(self, packet: Packet, iif: str = "") -> list[PossibleRoute]:
+    def choices(self, packet: HookPacket, iif: str = "") -> list[PossibleRoute]:
         """The answers for a packet, which came in at `iif`, or which the node sends ("")."""
         return [*self._from(0, packet, iif, ())]
 
-    def _from(self, place: int, packet: Packet, iif: str, doubts: tuple[str, ...]) -> Iterator[PossibleRoute]:
+    def _from(self, place: int, packet: HookPacket, iif: str, doubts: tuple[str, ...]) -> Iterator[PossibleRoute]:
         """The answers of the rules from a place on. A rule that is not clear matches, or does not."""
         while place < len(self._rules):
             rule, place = self._rules[place], place + 1
@@ -121,7 +121,7 @@ class Routing:
                 return
         yield PossibleRoute(RouteTaken(error=NO_ROUTE), None if doubts else Fraction(1), doubts)
 
-    def _in_table(self, rule: DumpedRule, packet: Packet) -> DumpedRoute | None:
+    def _in_table(self, rule: DumpedRule, packet: HookPacket) -> DumpedRoute | None:
         """The longest prefix wins first, then the lowest metric (ip-route(8)); `throw` ends the table's search."""
         if rule.action == "nop":
             return None
@@ -136,13 +136,13 @@ class Routing:
 
     def direct(self, address: IPv4Address) -> tuple[str, int] | None:
         """The interface behind which a neighbour has the address, and the route's length; None if there is none."""
-        taken = self.choices(Packet(address, address))[0].taken
+        taken = self.choices(HookPacket(address, address))[0].taken
         if taken.error or taken.via or taken.kind != "unicast" or taken.to is None:
             return None
         return taken.dev, taken.to.prefixlen
 
 
-def _matches(rule: DumpedRule, packet: Packet, iif: str) -> bool:
+def _matches(rule: DumpedRule, packet: HookPacket, iif: str) -> bool:
     value, mask = rule.mark
     low, high = rule.ports
     found = (

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from nslab.lab.types import Lab
-    from nslab.proxy.model import Service
+    from nslab.proxy.model import ServiceInfo
 
 
 class PodSeen(NamedTuple):
@@ -44,7 +44,7 @@ class ObjectsSeen:
     endpoints: Mapping[tuple[str, str], EndpointSeen]
 
 
-def objects_seen(lab: Lab, status: Mapping[str, Mapping[str, Any]], services: Iterable[Service]) -> ObjectsSeen:
+def objects_seen(lab: Lab, status: Mapping[str, Mapping[str, Any]], services: Iterable[ServiceInfo]) -> ObjectsSeen:
     """The objects now. `status`: what the nodes publish of each pod."""
     pods = {}
     for pod in lab.pods:

@@ -33,7 +33,7 @@ class Flow4(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Packet:
+class HookPacket:
     """A packet at a hook, with what conntrack knows of it. Interfaces are names, "" for none.
 
     `protocol`: its number. A port of 0: the sender's kernel is still to choose it. `state`, `status` (SNAT, DNAT,
@@ -81,9 +81,9 @@ class Packet:
         """Its tuple, as it is now."""
         return Flow4(self.source, self.source_port, self.destination, self.destination_port)
 
-    def as_received(self, iif: str) -> Packet:
+    def as_received(self, iif: str) -> HookPacket:
         """The packet as another host gets it: without its mark, and what this host's conntrack and rules knew of it."""
-        return Packet(
+        return HookPacket(
             self.source, self.destination, self.protocol, self.source_port, self.destination_port, self.icmp_type,
             self.icmp_code, self.tcp_flags, iif, ttl=self.ttl, length=self.length, tos=self.tos, fragment=self.fragment,
         )  # fmt: skip
@@ -147,11 +147,11 @@ class Step(NamedTuple):
     doubts: tuple[str, ...] = ()
 
 
-class Outcome(NamedTuple):
+class HookOutcome(NamedTuple):
     """One way in which the hook may end. `chance`: None if it depends on a doubt. `reject`: with which message."""
 
     verdict: Verdict
-    packet: Packet
+    packet: HookPacket
     chance: Fraction | None
     steps: tuple[Step, ...]
     doubts: tuple[str, ...] = ()

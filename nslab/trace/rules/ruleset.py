@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nslab.ruletext.saved import Tables
     from nslab.trace.rules.ipsets import IpSets
     from nslab.trace.rules.nft_dump import Listed, NftDump
-    from nslab.trace.rules.packet import Packet
+    from nslab.trace.rules.packet import HookPacket
     from nslab.trace.rules.turn import RuleChain
 
 LEGACY: Final = " (legacy)"
@@ -45,12 +45,12 @@ class HookChain(NamedTuple):
         """Whether conntrack has seen the packet there."""
         return self.priority >= CONNTRACK or self.hook not in ("PREROUTING", "OUTPUT")
 
-    def takes(self, packet: Packet) -> bool:
+    def takes(self, packet: HookPacket) -> bool:
         """Whether it is at the packet's interface."""
         return not self.devs or packet.iif in self.devs
 
 
-class Ruleset:
+class NodeRules:
     """The rules of a node."""
 
     def __init__(self, bases: Iterable[HookChain]) -> None:
@@ -63,7 +63,7 @@ class Ruleset:
         return tuple(self._hooks.get(name, ()))
 
 
-def read(iptables: str = "", ipset: str = "", nft: str = "", legacy: str = "", listed: Listed = ()) -> Ruleset:
+def read(iptables: str = "", ipset: str = "", nft: str = "", legacy: str = "", listed: Listed = ()) -> NodeRules:
     """The rules of a node that its programs print: `iptables-save` (and `iptables-legacy-save` if both variants have
     rules), `ipset save`, `nft -j list ruleset`. Raises UsageError with the place of what they would not print.
 
@@ -73,7 +73,7 @@ def read(iptables: str = "", ipset: str = "", nft: str = "", legacy: str = "", l
     with _no_collection():
         sets, saved = ipsets(ipset), tables(iptables)
         dumps, places = nft_tables(listed or listing(nft), saved)
-        return Ruleset(
+        return NodeRules(
             [
                 *_of_iptables(saved, sets, "", places),
                 *_of_iptables(tables(legacy), sets, LEGACY, {}),

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from nslab.cli.app import VERBS, main, tree
+from nslab.admission.settings import setting
+from nslab.cli.app import main
+from nslab.cli.commands import tree
 from nslab.cli.parsing import KUBECTL, locale_language, suggestion
+from nslab.cli.verbs import VERBS
 from nslab.errors import UsageError
 from nslab.lab import find
-from nslab.lab.settings import setting
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = tree().commands

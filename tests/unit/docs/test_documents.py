@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 import pytest
 
-from nslab.cli.app import VERBS, tree
+from nslab.admission.load import parse
+from nslab.admission.manifest import parse_manifest
+from nslab.admission.settings import SETTINGS
+from nslab.cli.commands import tree
 from nslab.cli.docs import topics
 from nslab.cli.reference import HEADING, reference
+from nslab.cli.verbs import VERBS
 from nslab.lab.find import names
-from nslab.lab.load import parse
-from nslab.lab.manifest import parse_manifest
-from nslab.lab.settings import SETTINGS
 from nslab.lab.stream import ACTED_ON, lab_schema
 from nslab.lab.types import ProxyMode
 from tests.documents import EXEMPT, FILES, ROOT, TEXTS, fences, files, section

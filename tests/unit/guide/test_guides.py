@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner
 
-from nslab.cli.app import build
+from nslab.admission.load import load
+from nslab.cli.commands import build
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import UsageError
 from nslab.lab.course import course, guide_file
 from nslab.lab.find import COURSE, find, folder, in_course, names, shipped
-from nslab.lab.load import load
 from nslab.views.guide import Page, number_of, read, render, step
 from nslab.views.markdown import lines
 from nslab.views.table import width

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.admission.change import applied, applied_with_warnings, deleted, scaled
+from nslab.admission.load import parse, parse_stored
 from nslab.errors import LabFileError, UsageError
-from nslab.lab.change import applied, applied_with_warnings, deleted, scaled
 from nslab.lab.dump import dump
-from nslab.lab.load import parse, parse_stored
 from nslab.lab.status import merge_status
 
 if TYPE_CHECKING:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from nslab.lab.change import applied, deleted
+from nslab.admission.change import applied, deleted
+from nslab.admission.load import parse_stored
 from nslab.lab.creation import created, with_creation
 from nslab.lab.dump import dump
-from nslab.lab.load import parse_stored
 from tests.unit.lab.test_change import FILE, running
 
 SERVICE = "apiVersion: v1\nkind: Service\nmetadata: {name: later}\nspec: {ports: [{port: 80}]}\n"

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nslab.lab.change import applied, deleted, moved_on
+from nslab.admission.change import applied, deleted, moved_on
+from nslab.admission.load import parse, parse_stored
 from nslab.lab.dump import dump
 from nslab.lab.jobs import due, ended, is_open, jobs
-from nslab.lab.load import parse, parse_stored
 from nslab.lab.status import merge_status
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.admission.change import applied, scaled
+from nslab.admission.load import load, load_with_warnings, parse, parse_stored, parse_with_warnings
 from nslab.compiler.endpoints import resolve
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import LabFileError
-from nslab.lab.change import applied, scaled
 from nslab.lab.dump import dump
-from nslab.lab.load import load, load_with_warnings, parse, parse_stored, parse_with_warnings
 from nslab.runtime.health_check import HealthCheck
 
 if TYPE_CHECKING:

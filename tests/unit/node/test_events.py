@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from nslab.components.kubelet.container import Spec
 from nslab.components.kubelet.events import COMBINED, LONGEST, MOST, SIMILAR, Events, back_off, path, pulled
-from nslab.components.kubelet.sandbox import Sandbox
+from nslab.components.kubelet.sandbox import PodSandbox
 
-POD = Sandbox("nslab.l.web", "default", "web", "uid-1", "web", "20.96.0.1", share_pid=False)
+POD = PodSandbox("nslab.l.web", "default", "web", "uid-1", "web", "20.96.0.1", share_pid=False)
 WEB = "spec.containers{web}"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nslab.errors import UsageError
-from nslab.proxy.model import Endpoint, Port, Service
+from nslab.proxy.model import Endpoint, Port, ServiceInfo
 from nslab.proxy.names import endpoint_hash, nft_name, port_hash
 from nslab.trace.authors import Authors
 from nslab.trace.counted.gather import gathered
@@ -21,8 +21,8 @@ from nslab.views.hits import hit_json, hit_line
 from nslab.views.rule_tree import shares_table, to_json, tree
 
 ENDS = tuple(Endpoint(f"10.1.0.{number}", 80, pod=f"default/web-{number}") for number in (1, 2, 3))
-WEB = Service("default", "web", "10.96.0.5", (Port("http", 80, node_port=31080, endpoints=ENDS),))
-OTHER = Service("default", "other", "10.96.0.6", (Port("", 80, endpoints=ENDS[:1]),))
+WEB = ServiceInfo("default", "web", "10.96.0.5", (Port("http", 80, node_port=31080, endpoints=ENDS),))
+OTHER = ServiceInfo("default", "other", "10.96.0.6", (Port("", 80, endpoints=ENDS[:1]),))
 NAMES = service_names((WEB, OTHER))
 SVC = f"KUBE-SVC-{port_hash('default/web:http', 'tcp')}"
 SEP = [f"KUBE-SEP-{endpoint_hash('default/web:http', 'tcp', f'{end.ip}:80')}" for end in ENDS]
@@ -221,7 +221,7 @@ def test_hits_are_differences() -> None:
 
 
 def test_a_service_by_its_name() -> None:
-    elsewhere = Service("shop", "web", "10.96.0.7")
+    elsewhere = ServiceInfo("shop", "web", "10.96.0.7")
     assert chosen_service((WEB, elsewhere), "web") == "default/web"
     assert chosen_service((WEB, elsewhere), "shop/web") == "shop/web"
     with pytest.raises(UsageError, match=r"there is no Service wep; did you mean web\?"):

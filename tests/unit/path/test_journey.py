@@ -7,10 +7,10 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
+from nslab.admission.load import load
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import UsageError
 from nslab.lab.find import find
-from nslab.lab.load import load
 from nslab.linux.tracing.rule_texts import nft_texts
 from nslab.probes.evidence import Conversation, Count, What
 from nslab.probes.pairs import Kind

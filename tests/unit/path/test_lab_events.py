@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 from itertools import pairwise
 
-from nslab.proxy.model import Endpoint, Port, Service
+from nslab.proxy.model import Endpoint, Port, ServiceInfo
 from nslab.trace.counted.names import service_names
 from nslab.trace.lab_events.connections import connection_event
 from nslab.trace.lab_events.names import EventNames
@@ -16,7 +16,7 @@ from nslab.trace.observed import ConntrackEntry, Header
 from nslab.views.lab_events import event_json, event_line
 
 CLIENT, VIP, POD, NODE = map(IPv4Address, ("10.1.1.9", "10.96.0.5", "10.1.0.1", "192.168.0.1"))
-WEB = Service(
+WEB = ServiceInfo(
     "default", "web", "10.96.0.5", (Port("http", 80, node_port=31080, endpoints=(Endpoint("10.1.0.1", 8080),)),)
 )
 NAMES = EventNames({"10.1.1.9": "curl", "10.1.0.1": "web-1", "192.168.0.1": "node1"}, {}, service_names((WEB,)))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.admission.load import load, parse
 from nslab.app.graph import pictured
 from nslab.compiler.placement import assign_addresses
 from nslab.lab.find import find
-from nslab.lab.load import load, parse
 from nslab.trace.wiring import NetworkInterface
 from nslab.views.graph.model import Box, Difference, Graph, Role, ServiceLine
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from nslab.admission.load import parse
 from nslab.compiler.placement import assign_addresses
 from nslab.dataclass import replace
-from nslab.lab.load import parse
 from nslab.lab.types import ProxyMode
 from nslab.views.edits import edits
 from tests.unit.views.twonodes import TWO_NODES

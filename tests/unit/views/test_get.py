@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nslab.admission.load import parse
 from nslab.api import tables
 from nslab.api.duration import duration
 from nslab.api.pod_status import pod_status
 from nslab.compiler.placement import assign_addresses
-from nslab.lab.load import parse
 from nslab.lab.selection import selected
 from nslab.lab.types import ZONE
 from nslab.views.describe import describe

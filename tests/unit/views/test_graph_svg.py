@@ -9,10 +9,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from nslab.admission.load import parse
 from nslab.app.graph import pictured
 from nslab.compiler.placement import assign_addresses
 from nslab.lab.find import names
-from nslab.lab.load import parse
 from nslab.quote import visible
 from nslab.views.graph.colours import COLOURS, variables
 from nslab.views.graph.layout import Depicted, abridged, wide

@@ -65,8 +65,9 @@ def with_plugins(lab: Lab, cni: Cni) -> Lab:
 def _anew(
     lab: Lab, encapsulation: Encapsulation | None = None, mode: ProxyMode | None = None, cni: Cni | None = None
 ) -> Lab:
+    from nslab.admission.load import completed
     from nslab.lab.dump import documents
-    from nslab.lab.load import completed, set_to
+    from nslab.lab.lab_document import set_to
 
     # Pods keep their addresses where possible; `assign_addresses` decides that.
     unassigned = documents(replace(lab, pods=tuple(replace(pod, assigned=None) for pod in lab.pods)))

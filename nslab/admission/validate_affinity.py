@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nslab.admission.validate_pods import pod_specs
 from nslab.api.selectors import NODE_NAME, WITH_VALUES, expression_errors
 from nslab.api.sentences import invalid, of_object, required
 from nslab.errors import FieldError
 from nslab.lab.node_selector import PREFERRED, REQUIRED
-from nslab.lab.validate_pods import pod_specs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nslab.admission.validate_objects import unique_names
 from nslab.api.selectors import matches, selector_errors
 from nslab.api.sentences import invalid, of_object, required, unsupported
 from nslab.api.words import shown
 from nslab.errors import FieldError
 from nslab.lab import replicas
 from nslab.lab.types import ONE_NUMBER
-from nslab.lab.validate_objects import unique_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

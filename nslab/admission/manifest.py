@@ -10,15 +10,16 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
+from nslab.admission import validate_objects
+from nslab.admission.load import refuse
 from nslab.api.addresses import address_fault
 from nslab.api.documents import sources_of
 from nslab.api.values import Reader, Source
 from nslab.dataclass import dataclass, replace
 from nslab.errors import FieldError
-from nslab.lab import service_document, service_views, validate_objects
+from nslab.lab import service_document, service_views
 from nslab.lab.allocate import CLUSTER_IP, HEALTH, HIGHEST, LOWEST, node_port, unset_fields
 from nslab.lab.defaults import SERVICE_NETWORK, complete_objects
-from nslab.lab.load import refuse
 from nslab.lab.stream import OURS, read_stream
 
 if TYPE_CHECKING:

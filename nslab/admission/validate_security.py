@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.admission.validate_pods import of_pod, templates
 from nslab.api.words import listed, shown
 from nslab.errors import FieldError
 from nslab.lab import security
 from nslab.lab.images import played
-from nslab.lab.validate_pods import of_pod, templates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

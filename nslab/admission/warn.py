@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from nslab.admission.validate_pods import of_pod, templates
+from nslab.admission.warn_sources import sources
 from nslab.api.words import counted, shown
 from nslab.errors import FieldError
 from nslab.lab.images import TOOLS
@@ -13,8 +15,6 @@ from nslab.lab.node_selector import REQUIRED, admits, labelled, selector
 from nslab.lab.plugins import idle_host_ports
 from nslab.lab.pod_types import image_name
 from nslab.lab.types import ZONE
-from nslab.lab.validate_pods import of_pod, templates
-from nslab.lab.warn_sources import sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

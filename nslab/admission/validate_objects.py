@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
-from nslab.api.addresses import address_fault
+from nslab.admission import validate_services
+from nslab.admission.validate_pods import pod_specs
+from nslab.api.addresses import address_fault, valid_address
 from nslab.api.document import EXISTING
 from nslab.api.sentences import (
     SUBDOMAIN,
@@ -17,12 +18,11 @@ from nslab.api.sentences import (
     unsupported,
 )
 from nslab.errors import FieldError
-from nslab.lab import service_document, validate_services
+from nslab.lab import service_document
 from nslab.lab.addons import API_SERVICE
 from nslab.lab.allocate import HIGHEST, KUBERNETES, LOWEST, unset_fields
 from nslab.lab.mirroring import is_endpoints
 from nslab.lab.resources import resource_of
-from nslab.lab.validate_pods import pod_specs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -137,6 +137,8 @@ def _probes(inside: FieldPath, spec: dict[str, Any]) -> Iterator[FieldError]:
 def allocation(found: Documents) -> Iterator[FieldError]:
     """Requested addresses and ports are in their ranges and free. Existing Services take precedence."""
     network, dns = found.lab.service_network, str(found.lab.dns_address or "")
+    ends = network[0], network[-1]
+    kubernetes = network[KUBERNETES] if network.num_addresses > KUBERNETES else None
     ordered = sorted(found.services, key=lambda service: service.path[0])
     addresses: dict[str, FieldPath] = {}
     waiting = []
@@ -148,15 +150,11 @@ def allocation(found: Documents) -> Iterator[FieldError]:
             waiting.append(service)
             continue
         place: FieldPath = (*service.path, "spec", "clusterIP")
-        ip = IPv4Address(asked)
+        ip = valid_address(asked)
         why = ""
-        if ip not in network or ip in (network[0], network[-1]):
+        if ip not in network or ip in ends:
             why = f"the provided IP ({ip}) is not in the valid range. The range of valid IPs is {network}"
-        elif (
-            ip == network[KUBERNETES]
-            and (service.namespace, service.name) != API_SERVICE
-            and service.path[0] != EXISTING
-        ):
+        elif ip == kubernetes and (service.namespace, service.name) != API_SERVICE and service.path[0] != EXISTING:
             why = "provided IP is already allocated (to the Service kubernetes)"
         elif addresses.setdefault(asked, place) != place:
             why = "provided IP is already allocated"
@@ -224,9 +222,9 @@ def others(found: Documents) -> Iterator[FieldError]:
 
 def unique_names(objects: Sequence[Document]) -> Iterator[FieldError]:
     """Names are unique among objects of one kind and namespace."""
-    names: dict[tuple[str, str], FieldPath] = {}
+    names: dict[tuple[str, str], Document] = {}
     for one in objects:
-        path: FieldPath = (*one.path, "metadata", "name")
-        first = names.setdefault((one.namespace, one.name), path)
-        if one.name and first != path:
-            yield of_object(one, FieldError(("metadata", "name"), duplicate(one.name), first=first))
+        first = names.setdefault((one.namespace, one.name), one)
+        if first is not one and first.path != one.path and one.name:
+            path: FieldPath = ("metadata", "name")
+            yield of_object(one, FieldError(path, duplicate(one.name), first=(*first.path, *path)))

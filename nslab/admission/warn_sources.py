@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from nslab.admission.validate_pods import of_pod, templates
 from nslab.api.document import EXISTING
 from nslab.api.words import shown
 from nslab.errors import FieldError
 from nslab.lab.sources import CONFIG_MAP, EVERYWHERE, FIELD, FIELDS, KEYED, SECRET, decoded, holds, stored
-from nslab.lab.validate_pods import of_pod, templates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,10 +6,7 @@ from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network
 from typing import TypeAlias
 
-from nslab.api.words import shown
-from nslab.errors import FieldError, FieldPath
-from nslab.lab import (
-    plugins,
+from nslab.admission import (
     validate_affinity,
     validate_controllers,
     validate_cron_jobs,
@@ -18,6 +15,9 @@ from nslab.lab import (
     validate_security,
     validate_subnets,
 )
+from nslab.api.words import shown
+from nslab.errors import FieldError, FieldPath
+from nslab.lab import plugins
 from nslab.lab.stream import Documents
 from nslab.lab.types import Encapsulation
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from nslab.admission.load import completed, in_order, refuse
+from nslab.admission.notes import notes
+from nslab.admission.validate import errors
+from nslab.admission.warn import warnings
 from nslab.api.document import EXISTING, Document
 from nslab.api.documents import positioned, sources_of
 from nslab.api.sentences import invalid, of_object
@@ -15,14 +19,10 @@ from nslab.errors import FieldError, UsageError
 from nslab.lab import dump, jobs, service_document, views
 from nslab.lab.allocate import allocate
 from nslab.lab.defaults import complete
-from nslab.lab.load import completed, in_order, refuse
 from nslab.lab.mirroring import mirrored_of
-from nslab.lab.notes import notes
 from nslab.lab.resources import SLICE, Key, key_of, named, not_deletable, not_found
 from nslab.lab.status import merge_status
 from nslab.lab.stream import read_stream
-from nslab.lab.validate import errors
-from nslab.lab.warn import warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

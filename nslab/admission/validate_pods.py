@@ -104,7 +104,7 @@ def _mounts(who: str, at: FieldPath, pod: Pod) -> Iterator[FieldError]:
 
 
 def _ports(who: str, at: FieldPath, pod: Pod) -> Iterator[FieldError]:
-    """A container's ports have different names. Their numbers may repeat (nslab.lab.warn)."""
+    """A container's ports have different names. Their numbers may repeat (nslab.admission.warn)."""
     for index, container in enumerate(pod.containers):
         names: dict[str, FieldPath] = {}
         for place, port in enumerate(container.ports):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from nslab.admission.validate_controllers import NEGATIVE, job_errors
+from nslab.admission.validate_pods import cron_jobs
 from nslab.api.cron import schedule_fault
 from nslab.api.sentences import invalid, of_object, required, unsupported
 from nslab.errors import FieldError
-from nslab.lab.validate_controllers import NEGATIVE, job_errors
-from nslab.lab.validate_pods import cron_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.admission.notes import notes
+from nslab.admission.validate import errors
+from nslab.admission.warn import warnings
 from nslab.api.document import STDIN
 from nslab.api.documents import positioned, sources_of, text_of
 from nslab.api.values import Reader, Source
@@ -11,22 +14,18 @@ from nslab.errors import LabFileError, UsageError
 from nslab.lab import views
 from nslab.lab.allocate import allocate
 from nslab.lab.defaults import complete
+from nslab.lab.lab_document import set_to
 from nslab.lab.manifests import default_lab, leave_to_controllers
-from nslab.lab.notes import notes
 from nslab.lab.plugins import fetch
 from nslab.lab.stream import read_stream
-from nslab.lab.types import Encapsulation, Plugin
-from nslab.lab.validate import errors
-from nslab.lab.warn import warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from nslab.errors import FieldError, Position
-    from nslab.lab.lab_document import LabDocument
     from nslab.lab.stream import Documents
-    from nslab.lab.types import Cni, Lab, ProxyMode
+    from nslab.lab.types import Cni, Encapsulation, Lab, ProxyMode
 
 
 def load(
@@ -144,20 +143,6 @@ def _completed(reader: Reader, found: Documents) -> Lab:
     complete(found)
     refuse(reader, errors(found))
     return allocate(views.lab(found))
-
-
-def set_to(
-    lab: LabDocument, encapsulation: Encapsulation | None, proxy_mode: ProxyMode | None, cni: Cni | None
-) -> None:
-    """Override settings of the document."""
-    if encapsulation:
-        lab.cni["encapsulation"] = str(encapsulation)
-    if proxy_mode:
-        lab.proxy["mode"] = str(proxy_mode)
-    if cni:
-        lab.cni.clear()
-        lab.cni |= {"plugin": str(Plugin.EXEC), "encapsulation": str(Encapsulation.NONE), "config": cni.config}
-        lab.cni |= {"path": [*cni.path], "routes": cni.routes, "masquerade": cni.masquerade}
 
 
 def refuse(reader: Reader, found: Iterable[FieldError]) -> None:
