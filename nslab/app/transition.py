@@ -144,7 +144,7 @@ class Transition:
             self.files.done()
             self.spaces.home()
             self._dismiss(drift.lab)
-            owned.kill_leftovers(leaving)
+            owned.kill_leftovers(self.lab.name, leaving)
             return Made(drift, not_ready, late, self._failed(drift), unready(drift.lab, changed))
 
     def _hold(self) -> None:
