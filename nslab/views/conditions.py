@@ -42,7 +42,11 @@ def _not_ready(pod: Object) -> tuple[str, str] | None:
     unready = [one["name"] for one in _serving(pod) if not (one.get("ready") and "running" in one.get("state", {}))]
     if phase in OVER:
         return OVER[phase], ""
-    return ("ContainersNotReady", f"containers with unready status: [{' '.join(unready)}]") if unready else None
+    known = {one["name"] for one in statuses(pod, "containerStatuses")}
+    unknown = [one["name"] for one in pod["spec"].get("containers", ()) if one["name"] not in known]
+    found = (("unknown", unknown), ("unready", unready))
+    message = ", ".join(f"containers with {how} status: [{' '.join(names)}]" for how, names in found if names)
+    return ("ContainersNotReady", message) if message else None
 
 
 def _incomplete(pod: Object) -> tuple[str, str] | None:
@@ -77,6 +81,8 @@ def why_not_ready(pod: Object, report: Status) -> str:
     """
     if has_condition(pod, "Ready") or pod["status"].get("phase") == "Succeeded":
         return ""
+    if not statuses(pod, "containerStatuses"):
+        return "its containers are not created yet"
     return "; ".join(_whys(pod, report.get("containers", {})))
 
 

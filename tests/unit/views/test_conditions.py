@@ -26,16 +26,21 @@ INIT = {"name": "init", "ready": False, "restartCount": 0, "state": {"waiting": 
 LATER = {**UNREADY, "started": False, "state": {"waiting": {"reason": "PodInitializing"}}}
 
 
-def pod(*containers: dict[str, Any], phase: str = "Running", init: tuple[dict[str, Any], ...] = ()) -> dict[str, Any]:
+def pod(
+    *containers: dict[str, Any],
+    phase: str = "Running",
+    init: tuple[dict[str, Any], ...] = (),
+    spec: tuple[str, ...] = (),
+) -> dict[str, Any]:
     status = {"phase": phase, "containerStatuses": [*containers], "initContainerStatuses": [*init]}
-    spec = {
-        "containers": [{"name": one["name"]} for one in containers],
+    names = {
+        "containers": [{"name": name} for name in spec or [one["name"] for one in containers]],
         "initContainers": [*({"name": "init"},) * len(init)],
     }
     made = {
         "kind": "Pod",
         "metadata": {"name": "p", "namespace": "default", "uid": "u"},
-        "spec": spec,
+        "spec": names,
         "status": status,
     }
     return {**made, "status": {**status, "conditions": conditions(made, sandbox=True)}}
@@ -51,6 +56,7 @@ def conditions_of(one: dict[str, Any]) -> dict[str, tuple[str, str, str]]:
     [
         (pod(READY), ("True", "", "")),
         (pod(READY, UNREADY), ("False", "ContainersNotReady", "containers with unready status: [web]")),
+        (pod(phase="Pending", spec=("web",)), ("False", "ContainersNotReady", "containers with unknown status: [web]")),
         (pod(FAILED, phase="Failed"), ("False", "PodFailed", "")),
         (pod(FAILED, phase="Succeeded"), ("False", "PodCompleted", "")),
         (
@@ -80,6 +86,7 @@ def test_a_pod_that_initializes_names_the_init_container() -> None:
         (pod(FAILED, phase="Succeeded"), "", ""),
         (pod(UNREADY), "Readiness probe failed: no", "web: Readiness probe failed: no"),
         (pod(UNREADY), "", "web: it is not ready yet"),
+        (pod(phase="Pending", spec=("web",)), "", "its containers are not created yet"),
         (pod(BACK_OFF), "", "web: Error, exit code 3; back-off 10s"),
         (pod(FAILED, phase="Failed"), "", "web: Error, exit code 3"),
         (pod(LATER, init=(INIT,), phase="Pending"), "", "init: ContainerCreating"),
