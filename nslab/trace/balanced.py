@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nslab.trace.branch import Branch
-    from nslab.trace.ipvs import RealServer, VirtualServer
+    from nslab.trace.ipvs import DumpedRealServer, DumpedVirtualServer
     from nslab.trace.predicted_host import PredictedHosts
 
 _OPTIONS = {TCP: "-t", UDP: "-u"}
@@ -38,7 +38,12 @@ def balanced(hosts: PredictedHosts, branch: Branch, dev: str) -> Iterator[Branch
 
 
 def _to_server(
-    hosts: PredictedHosts, branch: Branch, dev: str, virtual: VirtualServer, server: RealServer, chance: Fraction | None
+    hosts: PredictedHosts,
+    branch: Branch,
+    dev: str,
+    virtual: DumpedVirtualServer,
+    server: DumpedRealServer,
+    chance: Fraction | None,
 ) -> Branch:
     packet, scheduler = branch.packet, virtual.scheduler[:12]
     doubts = (f"ipvs: scheduler {scheduler}",) if chance is None else ()
