@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nslab.trace.branch import Branch
-    from nslab.trace.ipvs import IpvsDestination, IpvsService
+    from nslab.trace.ipvs import DumpedRealServer, DumpedVirtualServer
     from nslab.trace.predicted_host import PredictedHosts
 
 _OPTIONS = {TCP: "-t", UDP: "-u"}
@@ -41,8 +41,8 @@ def _to_server(
     hosts: PredictedHosts,
     branch: Branch,
     dev: str,
-    virtual: IpvsService,
-    server: IpvsDestination,
+    virtual: DumpedVirtualServer,
+    server: DumpedRealServer,
     chance: Fraction | None,
 ) -> Branch:
     packet, scheduler = branch.packet, virtual.scheduler[:12]

@@ -17,7 +17,7 @@ _SCHEDULERS = ("rr", "wrr")
 """Schedulers by whose weights a new connection goes to a server; of the others, the load or a hash decides."""
 
 
-class IpvsDestination(NamedTuple):
+class DumpedRealServer(NamedTuple):
     """A real server. `forwarding`: -m (NAT), -g (routing) or -i (tunnel)."""
 
     address: IPv4Address
@@ -26,12 +26,12 @@ class IpvsDestination(NamedTuple):
     weight: int
 
 
-class IpvsService(NamedTuple):
+class DumpedVirtualServer(NamedTuple):
     """A virtual server with its real ones."""
 
     scheduler: str
     persistent: bool
-    servers: list[IpvsDestination]
+    servers: list[DumpedRealServer]
 
     @property
     def even(self) -> bool:
@@ -39,7 +39,7 @@ class IpvsService(NamedTuple):
         return self.scheduler in _SCHEDULERS
 
 
-VirtualServers: TypeAlias = "dict[tuple[int, IPv4Address, int], IpvsService]"
+VirtualServers: TypeAlias = "dict[tuple[int, IPv4Address, int], DumpedVirtualServer]"
 """By protocol, address and port."""
 
 
@@ -66,11 +66,11 @@ def _add(found: VirtualServers, words: Sequence[str]) -> None:
     key = (_PROTOCOLS[words[1]], address, port)
     options = dict(_options(words[3:]))
     if words[0] == "-A":
-        found[key] = IpvsService(options.get("-s", "wlc"), "-p" in options, [])
+        found[key] = DumpedVirtualServer(options.get("-s", "wlc"), "-p" in options, [])
         return
     to, to_port = _end(options["-r"])
     forwarding = next((one for one in ("-m", "-g", "-i") if one in options), "-g")
-    found[key].servers.append(IpvsDestination(to, to_port, forwarding, names.number(options.get("-w", "1"))))
+    found[key].servers.append(DumpedRealServer(to, to_port, forwarding, names.number(options.get("-w", "1"))))
 
 
 def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:

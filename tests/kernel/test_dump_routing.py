@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from nslab.trace.dump.routing import PossibleRoute
+    from nslab.trace.dump.routing import RouteChoice
 
 SEEDS = range(20) if os.environ.get("NSLAB_SLOW") == "1" else range(3)
 QUESTIONS = 60
@@ -129,7 +129,7 @@ def answered(entry: dict[str, Any]) -> tuple[str, ...]:
     return (kind, entry.get("gateway", ""), "lo" if kind == "local" else entry["dev"])
 
 
-def ours(choice: PossibleRoute) -> tuple[str, ...]:
+def ours(choice: RouteChoice) -> tuple[str, ...]:
     taken = choice.taken
     if taken.error:
         return ("error",)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SIX = "is an IPv6 address: traces of IPv6 come later, with dual stack"
 
 
-class FirstHost(NamedTuple):
+class TraceStart(NamedTuple):
     """Where a packet begins: a dumped host; or the interface at which it comes in from another one, and why there."""
 
     host: str
@@ -40,23 +40,23 @@ def target(hosts: Sequence[DumpedHost], word: str, kind: Kind | None) -> TraceTa
     return TraceTarget(word, kind or Kind.TCP, address, port, owner)
 
 
-def start(hosts: Sequence[DumpedHost], word: str, aim: IPv4Address) -> FirstHost:
+def start(hosts: Sequence[DumpedHost], word: str, aim: IPv4Address) -> TraceStart:
     """Where a packet from FROM begins. UsageError if it is not known at which host it comes in."""
     if ":" in word:
         raise UsageError(f"{shown(word)} {SIX}" if word.count(":") > 1 else f"FROM has no port: {shown(word)}")
     for host in hosts:
         if host.name == word:
-            return FirstHost(word, host.source(aim))
+            return TraceStart(word, host.source(aim))
     address = _address(word, hosts)
     for host in hosts:
         if host.owns(address):
-            return FirstHost(host.name, address)
+            return TraceStart(host.name, address)
     if address == aim:
         raise UsageError(f"FROM and TO are both {address}, of which there is no dump: no node sees that packet")
     return _comes_in(hosts, address, aim)
 
 
-def _comes_in(hosts: Sequence[DumpedHost], address: IPv4Address, aim: IPv4Address) -> FirstHost:
+def _comes_in(hosts: Sequence[DumpedHost], address: IPv4Address, aim: IPv4Address) -> TraceStart:
     """At the host whose route to it is the most direct one; of several, at the one that has the packet's target."""
     direct = {host.name: there for host in hosts if (there := host.routing.direct(address))}
     longest = max((length for _, length in direct.values()), default=0)
@@ -67,7 +67,7 @@ def _comes_in(hosts: Sequence[DumpedHost], address: IPv4Address, aim: IPv4Addres
         where = f"{len(direct)} of the dumped hosts have it on a link" if direct else "no dumped host has it on a link"
         raise UsageError(f"where does a packet from {address} come in? {where}, and none of them has the address {aim}")
     ((name, dev),) = best.items()
-    return FirstHost(name, address, dev, f"{name}'s way to {address} is by {dev}; there is no dump of {address}")
+    return TraceStart(name, address, dev, f"{name}'s way to {address} is by {dev}; there is no dump of {address}")
 
 
 def _main_address(host: DumpedHost) -> IPv4Address:

@@ -38,7 +38,7 @@ class Dump(NamedTuple):
         """The error about something in this dump."""
         return UsageError(f"dump of {self.name}: {sentence}")
 
-    def entries(self, file: str) -> Iterator[DumpedObject]:
+    def entries(self, file: str) -> Iterator[JsonEntry]:
         """The objects of a list in JSON. Raises UsageError."""
         text = self.text(file)
         if not text.strip():
@@ -47,7 +47,7 @@ class Dump(NamedTuple):
             if not isinstance(fields, dict):
                 raise self.wrong(f"{file}, entry {number}: no object")
             if fields:
-                yield DumpedObject(self, f"{file}, entry {number}", fields)
+                yield JsonEntry(self, f"{file}, entry {number}", fields)
 
     def _listed(self, file: str, text: str) -> list[Any]:
         try:
@@ -62,7 +62,7 @@ class Dump(NamedTuple):
         return found
 
 
-class DumpedObject(NamedTuple):
+class JsonEntry(NamedTuple):
     """One object of a list, and where it stands."""
 
     dump: Dump
@@ -115,19 +115,19 @@ class DumpedObject(NamedTuple):
         except ValueError as error:
             raise self.wrong(f"{name} is no IPv4 network: {found[:40]!a}") from error
 
-    def below(self, name: str) -> DumpedObject:
+    def below(self, name: str) -> JsonEntry:
         """A field that is an object; an empty one if it is not there."""
         found = self.fields.get(name, {})
         if not isinstance(found, dict):
             raise self.wrong(f"{name} is no object")
-        return DumpedObject(self.dump, f"{self.where}, {name}", found)
+        return JsonEntry(self.dump, f"{self.where}, {name}", found)
 
-    def listed(self, name: str) -> list[DumpedObject]:
+    def listed(self, name: str) -> list[JsonEntry]:
         """A field that is a list of objects; an empty one if it is not there."""
         found = self.fields.get(name, [])
         if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
             raise self.wrong(f"{name} is no list of objects")
-        return [DumpedObject(self.dump, f"{self.where}, {name}", one) for one in found]
+        return [JsonEntry(self.dump, f"{self.where}, {name}", one) for one in found]
 
     def words(self, name: str) -> frozenset[str]:
         """A field that is a list of words; an empty one if it is not there."""

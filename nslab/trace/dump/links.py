@@ -10,7 +10,7 @@ from nslab.dataclass import dataclass
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.trace.dump.files import Dump, DumpedObject
+    from nslab.trace.dump.files import Dump, JsonEntry
 
 FLOOD: Final = "00:00:00:00:00:00"
 """The link-layer address to whose forwarding entries VXLAN sends what no other entry is for."""
@@ -56,7 +56,7 @@ def links(dump: Dump) -> dict[str, DumpedLink]:
     return {link.name: link for entry in dump.entries("link.json") for link in [_link(entry)]}
 
 
-def _link(entry: DumpedObject) -> DumpedLink:
+def _link(entry: JsonEntry) -> DumpedLink:
     name = entry.dev("ifname")
     if not name:
         raise entry.wrong("no ifname")
@@ -69,7 +69,7 @@ def _link(entry: DumpedObject) -> DumpedLink:
     )  # fmt: skip
 
 
-def _remote(data: DumpedObject) -> IPv4Address | None:
+def _remote(data: JsonEntry) -> IPv4Address | None:
     """A tunnel's other end, if it has one alone, and it is an IPv4 address."""
     return None if ":" in data.text("remote") else data.address("remote")
 
@@ -79,7 +79,7 @@ def addresses(dump: Dump) -> list[DumpedAddress]:
     return [found for entry in dump.entries("addr.json") for found in _addresses(entry)]
 
 
-def _addresses(entry: DumpedObject) -> Iterator[DumpedAddress]:
+def _addresses(entry: JsonEntry) -> Iterator[DumpedAddress]:
     dev = entry.dev("ifname")
     for one in entry.listed("addr_info"):
         if one.text("family") == "inet" and (own := one.address("local")):

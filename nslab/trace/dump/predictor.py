@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from ipaddress import IPv4Address
 
-    from nslab.trace.dump.ends import FirstHost
+    from nslab.trace.dump.ends import TraceStart
     from nslab.trace.dump.host import DumpedHost
     from nslab.trace.dump.links import DumpedLink
     from nslab.trace.endpoints import TraceTarget
@@ -36,14 +36,14 @@ class DumpPredictor(Predictor):
         self._own = DumpedHosts(hosts)
         super().__init__(self._own)
 
-    def from_start(self, start: FirstHost, target: TraceTarget) -> Iterator[Predicted]:
+    def from_start(self, start: TraceStart, target: TraceTarget) -> Iterator[Predicted]:
         """All journeys from a dumped host, or from another one that reaches a dumped host's interface."""
         packet = probe(start.address, target)
         branch = Branch(packet, start.host, packet.flow)
         way = self._enter(self._came_in(branch, start), start.host, start.dev) if start.dev else self.send(branch)
         return (predicted(end) for there in way for end in self._answered(there))
 
-    def _came_in(self, branch: Branch, start: FirstHost) -> Branch:
+    def _came_in(self, branch: Branch, start: TraceStart) -> Branch:
         hop = Hop(
             start.host, Action.ENTER, header_of(branch.packet), dev=start.dev, cause=start.why,
             mtu=self.hosts.mtu(start.host, start.dev),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from ipaddress import IPv4Address
 
-    from nslab.trace.dump.files import Dump, DumpedObject
+    from nslab.trace.dump.files import Dump, JsonEntry
 
 _REFUSALS: Final = {
     "blackhole": BLACKHOLE, "unreachable": UNREACHABLE, "prohibit": PROHIBITED,
@@ -73,7 +73,7 @@ class DumpedRule(NamedTuple):
     unclear: str
 
 
-class PossibleRoute(NamedTuple):
+class RouteChoice(NamedTuple):
     """What routing may answer. `chance`: None if it depends on `doubts`; `source`: that the route prefers."""
 
     taken: RouteTaken
@@ -97,11 +97,11 @@ class Routing:
                 own = lengths.setdefault(route.to.prefixlen, {})
                 own.setdefault(int(route.to.network_address), []).append(route)
 
-    def choices(self, packet: HookPacket, iif: str = "") -> list[PossibleRoute]:
+    def choices(self, packet: HookPacket, iif: str = "") -> list[RouteChoice]:
         """The answers for a packet, which came in at `iif`, or which the node sends ("")."""
         return [*self._from(0, packet, iif, ())]
 
-    def _from(self, place: int, packet: HookPacket, iif: str, doubts: tuple[str, ...]) -> Iterator[PossibleRoute]:
+    def _from(self, place: int, packet: HookPacket, iif: str, doubts: tuple[str, ...]) -> Iterator[RouteChoice]:
         """The answers of the rules from a place on. A rule that is not clear matches, or does not."""
         while place < len(self._rules):
             rule, place = self._rules[place], place + 1
@@ -114,12 +114,12 @@ class Routing:
                 later = range(place, len(self._rules))
                 place = next((at for at in later if self._rules[at].priority >= rule.goto), place)
             elif rule.action in _REFUSALS:
-                yield PossibleRoute(RouteTaken(error=_REFUSALS[rule.action]), None if doubts else Fraction(1), doubts)
+                yield RouteChoice(RouteTaken(error=_REFUSALS[rule.action]), None if doubts else Fraction(1), doubts)
                 return
             elif route := self._in_table(rule, packet):
                 yield from _chosen(route, doubts)
                 return
-        yield PossibleRoute(RouteTaken(error=NO_ROUTE), None if doubts else Fraction(1), doubts)
+        yield RouteChoice(RouteTaken(error=NO_ROUTE), None if doubts else Fraction(1), doubts)
 
     def _in_table(self, rule: DumpedRule, packet: HookPacket) -> DumpedRoute | None:
         """The longest prefix wins first, then the lowest metric (ip-route(8)); `throw` ends the table's search."""
@@ -158,10 +158,10 @@ def _matches(rule: DumpedRule, packet: HookPacket, iif: str) -> bool:
     return found != rule.negated
 
 
-def _chosen(route: DumpedRoute, doubts: tuple[str, ...]) -> Iterator[PossibleRoute]:
+def _chosen(route: DumpedRoute, doubts: tuple[str, ...]) -> Iterator[RouteChoice]:
     """A route's next hops, each with its chance."""
     if route.kind in _REFUSALS:
-        yield PossibleRoute(RouteTaken(error=_REFUSALS[route.kind]), None if doubts else Fraction(1), doubts)
+        yield RouteChoice(RouteTaken(error=_REFUSALS[route.kind]), None if doubts else Fraction(1), doubts)
         return
     total = sum(hop.weight for hop in route.hops)
     for hop in route.hops:
@@ -170,15 +170,15 @@ def _chosen(route: DumpedRoute, doubts: tuple[str, ...]) -> Iterator[PossibleRou
         dev, protocol = ("lo", "kernel") if route.kind == "local" else (hop.dev, route.protocol)
         to = IPv4Network(route.to) if route.kind != "local" else route.to
         taken = RouteTaken(route.kind, to, hop.via, dev, protocol, onlink=hop.onlink)
-        yield PossibleRoute(taken, chance, unclear, route.source)
+        yield RouteChoice(taken, chance, unclear, route.source)
 
 
-def _is_six(entry: DumpedObject) -> bool:
+def _is_six(entry: JsonEntry) -> bool:
     """Whether it is a route of IPv6, which `ip route show table all` lists, too."""
     return "pref" in entry.fields or ":" in entry.text("dst") or entry.text("dst").startswith("multicast")
 
 
-def _route(entry: DumpedObject) -> DumpedRoute:
+def _route(entry: JsonEntry) -> DumpedRoute:
     kind = entry.text("type", "unicast")
     below = entry.listed("nexthops") or [entry]
     if kind not in ("unicast", "local", "throw", *_REFUSALS):
@@ -191,7 +191,7 @@ def _route(entry: DumpedObject) -> DumpedRoute:
     )  # fmt: skip
 
 
-def _next_hop(entry: DumpedObject) -> NextHop:
+def _next_hop(entry: JsonEntry) -> NextHop:
     far = entry.below("via").text("host") if "via" in entry.fields else ""
     weight = max(entry.number("weight", 1), 1)
     return NextHop(entry.dev("dev"), entry.address("gateway"), "onlink" in entry.words("flags"), weight, far)
@@ -202,7 +202,7 @@ def _default_rule(place: int, table: str) -> DumpedRule:
     return DumpedRule(priority, _ANY, _ANY, "", "", (0, 0), (0, 65535), 0, 0, False, "", table, 0, -1, "")
 
 
-def _rule(entry: DumpedObject) -> DumpedRule:
+def _rule(entry: JsonEntry) -> DumpedRule:
     unknown = [name for name in entry.fields if name not in _KNOWN]
     priority, mark = entry.number("priority"), entry.number("fwmark")
     mask = entry.number("fwmask", 0xFFFFFFFF) if "fwmark" in entry.fields else 0
@@ -219,13 +219,13 @@ def _rule(entry: DumpedObject) -> DumpedRule:
     )  # fmt: skip
 
 
-def _action(entry: DumpedObject) -> str:
+def _action(entry: JsonEntry) -> str:
     if "goto" in entry.fields:
         return "goto"
     return entry.text("action").lower()
 
 
-def _selector(entry: DumpedObject, name: str) -> IPv4Network:
+def _selector(entry: JsonEntry, name: str) -> IPv4Network:
     base, length = entry.text(name, "all"), entry.number(f"{name}len", 32)
     found = entry.network(name, "all")
     if base in ("all", "default") or "/" in base:
@@ -235,7 +235,7 @@ def _selector(entry: DumpedObject, name: str) -> IPv4Network:
     return IPv4Network((found.network_address, length), strict=False)
 
 
-def _protocol(entry: DumpedObject) -> int:
+def _protocol(entry: JsonEntry) -> int:
     try:
         return names.protocol(entry.text("ipproto", "0"))
     except ValueError as error:
