@@ -25,6 +25,7 @@ LINES = (
     ("compiler", "engine"),
     ("components",),
     ("objects", "lab"),
+    ("policy",),
     ("proxy", "cni", "api"),
     ("ruletext",),
     ("runtime", "wire"),
@@ -101,6 +102,7 @@ PURE = (
     "api",
     "proxy",
     "cni",
+    "policy",
     "ruletext",
     "wire",
 )
