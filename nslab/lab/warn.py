@@ -14,6 +14,7 @@ from nslab.lab.plugins import idle_host_ports
 from nslab.lab.pod_types import image_name
 from nslab.lab.types import ZONE
 from nslab.lab.validate_pods import of_pod, templates
+from nslab.lab.warn_policies import policies
 from nslab.lab.warn_sources import sources
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def warnings(found: Documents) -> Iterator[FieldError]:
     yield from _installs(found)
     yield from _node_selectors(found)
     yield from idle_host_ports(found)
+    yield from policies(found)
 
 
 def _other_family(found: Documents) -> Iterator[FieldError]:
