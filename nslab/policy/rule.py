@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from nslab.policy.names import base64url
@@ -42,19 +43,29 @@ class FelixRule(NamedTuple):
 
 def signed(chain: str, rules: Iterable[FelixRule]) -> Body:
     """The rules of a chain as iptables-save prints them, without `-A CHAIN`, each with its hash."""
-    digest, lines = hashlib.sha224(chain.encode()).digest(), []
+    digest, start, lines = hashlib.sha224(chain.encode()).digest(), f"-A {chain} HASH ".encode(), []
     for rule in rules:
-        comment = _UNSAFE.sub("_", rule.comment)[:LONGEST_COMMENT]
-        said = [f'-m comment --comment "{comment}"'] if comment else []
-        target = [rule.target] if rule.target else []
-        text = " ".join([*said, *(part.felix for part in (*rule.matches, *target))])
-        digest = hashlib.sha224(digest + f"-A {chain} HASH {text}".encode()).digest()
-        first = sorted((part for part in rule.matches if part.place < _MODULE), key=lambda part: part.place)
-        then = [part for part in rule.matches if part.place == _MODULE]
-        mark = [f'-m comment --comment "cali:{base64url(digest)[:16]}"']
-        parts = [*(part.saved for part in first), *mark, *said, *(part.saved for part in (*then, *target))]
-        lines.append(" ".join(filter(None, parts)))
+        text, before, after = _spelt(rule)
+        digest = hashlib.sha224(digest + start + text).digest()
+        # 12 bytes are 16 characters.
+        lines.append(f'{before}-m comment --comment "cali:{base64url(digest[:12])}"{after}')
     return tuple(lines)
+
+
+@lru_cache(maxsize=1024)
+def _spelt(rule: FelixRule) -> tuple[bytes, str, str]:
+    """What of a rule is hashed; what iptables-save prints of it before the hash, and after.
+
+    The chains of pods have most rules in common, and a node may have a thousand such chains.
+    """
+    comment = _UNSAFE.sub("_", rule.comment)[:LONGEST_COMMENT]
+    said = [f'-m comment --comment "{comment}"'] if comment else []
+    target = [rule.target] if rule.target else []
+    text = " ".join([*said, *(part.felix for part in (*rule.matches, *target))])
+    first = sorted((part for part in rule.matches if part.place < _MODULE and part.saved), key=lambda part: part.place)
+    then = [part for part in rule.matches if part.place == _MODULE]
+    after = [*said, *(part.saved for part in (*then, *target))]
+    return text.encode(), "".join(f"{part.saved} " for part in first), "".join(f" {word}" for word in after)
 
 
 def _same(text: str) -> RulePart:
