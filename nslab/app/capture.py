@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,8 @@ from nslab.dataclass import dataclass
 from nslab.errors import UsageError
 from nslab.linux.capture import InterfaceCapture, interfaces
 from nslab.linux.netns import Namespaces, named
-from nslab.linux.stored_lab import no_such_lab, stored_lab
+from nslab.linux.stored_lab import stored_lab
+from nslab.linux.visits import visiting
 from nslab.objects.names import host_of, namesake
 from nslab.trace.folded import Folding
 from nslab.trace.rewrites import Rewrites, decoded
@@ -109,15 +110,12 @@ def capturing(name: str, where: Sequence[str] = (), expression: str = "") -> Ite
 
     `expression`: which packets, as tcpdump has it.
     """
-    stored_lab(name)
-    with Namespaces() as spaces:
-        namespaces = named(name)
-        if not namespaces:  # `down` has just taken it away
-            raise no_such_lab(name)
-        capture = InterfaceCapture(_chosen(name, interfaces(spaces, namespaces), where))
-        with capture:
-            capture.open(spaces, name, expression)
-            yield Capturing(capture)
+    with ExitStack() as opened:
+        with visiting(name), Namespaces() as spaces:
+            stored_lab(name)
+            capture = InterfaceCapture(_chosen(name, interfaces(spaces, named(name)), where))
+            opened.enter_context(capture).open(spaces, name, expression)
+        yield Capturing(capture)
 
 
 def _chosen(lab: str, every: Sequence[CapturedInterface], where: Sequence[str]) -> list[CapturedInterface]:

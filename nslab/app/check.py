@@ -16,6 +16,7 @@ from nslab.linux.netns import Namespaces, folder
 from nslab.linux.prober.hosts import ask
 from nslab.linux.prober.services import ask_services
 from nslab.linux.stored_lab import StoredLab, stored_lab
+from nslab.linux.visits import visiting
 from nslab.probes import ServiceSurvey, places
 
 if TYPE_CHECKING:
@@ -33,7 +34,11 @@ def check(name: str, file: Path | None = None) -> tuple[Graded, ...]:
 
     Of the latter, the folder remembers which were ever reached.
     """
-    lab = stored_lab(name)
+    with visiting(name):
+        return _checked(stored_lab(name), file)
+
+
+def _checked(lab: Lab, file: Path | None) -> tuple[Graded, ...]:
     goals = _goals(lab, file)
     wanted, everybody = questions(goals, lab), places(lab)
     with Namespaces() as spaces:

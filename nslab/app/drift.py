@@ -19,6 +19,7 @@ from nslab.linux.observe.processes import held
 from nslab.linux.processes import status
 from nslab.linux.processes.stopped import stopped
 from nslab.linux.stored_lab import StoredLab, stored_lab
+from nslab.linux.visits import visiting
 from nslab.objects.names import netns
 from nslab.objects.needs import demand
 from nslab.objects.plan import Add, diff, undone
@@ -83,8 +84,8 @@ def as_seen(lab: Lab, unseen: bool = True) -> Lab:
 
 def drift_of(name: str) -> Drift:
     """Compare a running lab with its stored desired state."""
-    lab = stored_lab(name)
-    with Namespaces() as spaces:
+    with visiting(name), Namespaces() as spaces:
+        lab = stored_lab(name)
         return compare(spaces, as_seen(lab), (lab, *StoredLab(folder(name)).before()))
 
 

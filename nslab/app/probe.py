@@ -13,11 +13,13 @@ from nslab.linux.flows import flows
 from nslab.linux.netns import Namespaces
 from nslab.linux.prober.hosts import ask
 from nslab.linux.prober.services import ask_services
+from nslab.linux.visits import visiting
 from nslab.objects.names import host, netns
 from nslab.probes import Way
-from nslab.probes.cause import Cause
+from nslab.probes.cause import Cause, CauseKind, as_of, unfollowed
 from nslab.probes.evidence import question, question_of
 from nslab.probes.pairs import Kind
+from nslab.probes.representatives import alike, call_traits, pair_traits, representatives
 from nslab.probes.verdict import KUBE_PROXY
 
 if TYPE_CHECKING:
@@ -28,10 +30,12 @@ if TYPE_CHECKING:
     from nslab.lab.types import Lab
     from nslab.probes import Call, CallResult, Place, Probe, Result, ServiceSurvey, Survey
     from nslab.probes.evidence import Conversation, Trail
+    from nslab.probes.representatives import Trait
 
     Causes: TypeAlias = dict[Probe, Cause]
     Reasons: TypeAlias = dict[Call, Cause]
     Key = TypeVar("Key")
+    Item = TypeVar("Item", Result, CallResult)
     Progress = Callable[[int, int], None]
 
 FOLLOWED = 64
@@ -85,6 +89,11 @@ def probe(
 
     `hosts`, `services`: progress of each round.
     """
+    with visiting(name):
+        return _probed(name, sources, targets, hosts, services)
+
+
+def _probed(name: str, sources: Sequence[str], targets: Sequence[str], hosts: Progress, services: Progress) -> Probed:
     drift = drift_of(name)
     lab = probes.with_learned_routes(drift.lab, drift.plan)
     survey = probes.survey(lab, drift.host, sources, targets)
@@ -95,12 +104,12 @@ def probe(
         results = ask(spaces, name, survey.places, survey.probes, progress=hosts)
         if asked:
             calls = ask_services(spaces, name, asked, drift.lab.dns_address, progress=services)
-    explanations = _explained(drift, [result for result in results if result.wrong])
+    explanations = _explained(drift, survey.places, [result for result in results if result.wrong])
     reasons, calls = _reasons(drift, survey.places, explanations, calls)
     return Probed(drift, lab, survey, results, explanations, asked, calls, reasons)
 
 
-def _explained(drift: Drift, wrong: list[Result]) -> Causes:
+def _explained(drift: Drift, places: Sequence[Place], wrong: list[Result]) -> Causes:
     if not wrong:
         return {}
     if network(drift.lab).BY_HAND and not drift.plan:
@@ -114,7 +123,9 @@ def _explained(drift: Drift, wrong: list[Result]) -> Causes:
 
     made = topology(drift.want)
     first = {result.probe.pair: result for result in reversed(wrong)}
-    followed = _follow(drift, {pair: question(result.probe) for pair, result in [*first.items()][:FOLLOWED]})
+    traits = pair_traits(places)
+    chosen = representatives([*first.values()], traits, FOLLOWED)
+    followed = _follow(drift, {result.probe.pair: question(result.probe) for result in chosen})
     causes: dict[Cause, list[tuple[str, str]]] = {}
     ends = {pair: ending(trail, pair[1]) for pair, trail in followed.items()}
     for pair, result in reversed(first.items()):
@@ -126,7 +137,32 @@ def _explained(drift: Drift, wrong: list[Result]) -> Causes:
         seen = [pair for pair in pairs if pair in ends]
         words = described([ends[pair] for pair in seen], [followed[pair] for pair in seen]) if seen else ""
         cells |= dict.fromkeys(pairs, replace(cause, seen=words))
+    known = {result: cells[pair] for pair, result in first.items()}
+    cells |= {result.probe.pair: cause for result, cause in _not_followed(known, chosen, traits, _of_pair).items()}
     return {result.probe: cells[result.probe.pair] for result in wrong}
+
+
+def _of_pair(result: Result) -> str:
+    return f"{result.probe.source} to {result.probe.target}"
+
+
+def _of_call(result: CallResult) -> str:
+    return f"{result.call.source} to {result.call.column}"
+
+
+def _not_followed(
+    causes: dict[Item, Cause], followed: Sequence[Item], traits: Sequence[Trait[Item]], name: Callable[[Item], str]
+) -> dict[Item, Cause]:
+    """Of the failures without a cause that were not followed: the cause of one that fails alike, and was."""
+    if len(followed) == len(causes):
+        return {}
+    explained = [one for one in followed if causes[one].kind is not CauseKind.NOTHING]
+    found: dict[Item, Cause] = {}
+    for one, cause in causes.items():
+        if cause.kind is CauseKind.NOTHING and one not in followed:
+            other = alike(explained, one, traits)
+            found[one] = as_of(causes[other], name(other)) if other else unfollowed(cause, len(followed), len(causes))
+    return found
 
 
 def _follow(drift: Drift, questions: dict[Key, Conversation]) -> dict[Key, Trail]:
@@ -151,16 +187,21 @@ def _reasons(
     owners: dict[IPv4Address, list[str]] = {}
     for place in places:
         owners.setdefault(place.address, []).append(place.name)
-    followed = _follow(drift, _repetitions(drift, failed))
-    reasons: Reasons = {}
+    traits = call_traits()
+    draws = {result: max(1, min(DRAWS * len(result.call.answers), MOST_DRAWS)) for result in failed}
+    chosen = representatives(failed, traits, 2 * FOLLOWED // max(draws.values()))
+    followed = _follow(drift, _repetitions(drift, {result: draws[result] for result in chosen}))
+    causes: dict[CallResult, Cause] = {}
     judged: dict[Call, CallResult] = {}
-    for at, result in enumerate(failed):
-        trails = [trail for (number, _), trail in followed.items() if number == at]
+    for result in failed:
+        trails = [trail for (repeated, _), trail in followed.items() if repeated == result]
         old = [] if any(not trail.answered for trail in trails) else _untranslated(drift, result.call)
         evidence = Evidence(pairs, trails, owners, drift.in_the_way, old)
-        reasons[result.call] = explain_call(result, drift.lab.name, drift.plan, evidence)
+        causes[result] = explain_call(result, drift.lab.name, drift.plan, evidence)
         if evidence.lost:
             judged[result.call] = replace(result, lost_pods=(*silent_pods(result, evidence),))
+    causes |= _not_followed(causes, chosen, traits, _of_call)
+    reasons = {result.call: cause for result, cause in causes.items()}
     return reasons, [judged.get(result.call, result) for result in calls]
 
 
@@ -178,12 +219,10 @@ def _untranslated(drift: Drift, call: Call) -> list[str]:
     return found
 
 
-def _repetitions(drift: Drift, failed: Sequence[CallResult]) -> dict[tuple[int, int], Conversation]:
-    """For some failed calls, so many connections that each endpoint is probably drawn."""
-    made: dict[tuple[int, int], Conversation] = {}
-    for at, result in enumerate(failed):
+def _repetitions(drift: Drift, draws: dict[CallResult, int]) -> dict[tuple[CallResult, int], Conversation]:
+    """For failed calls, so many connections that each endpoint is probably drawn."""
+    made: dict[tuple[CallResult, int], Conversation] = {}
+    for result, times in draws.items():
         if one := question_of(result, drift.lab.dns_address):
-            made |= {(at, turn): one for turn in range(max(1, min(DRAWS * len(result.call.answers), MOST_DRAWS)))}
-        if len(made) > 2 * FOLLOWED:
-            break
+            made |= {(result, turn): one for turn in range(times)}
     return made

@@ -14,14 +14,19 @@ from nslab.errors import UsageError
 from nslab.lab.types import ProxyMode
 from nslab.linux.netns import Namespaces
 from nslab.linux.observe.host import read_host
+from nslab.linux.observe.nft import wanted_rules
 from nslab.linux.stored_lab import stored_lab
 from nslab.linux.tracing.names import NO_ANSWER, ask_names
 from nslab.linux.tracing.relays import Relays
 from nslab.linux.tracing.routing import routes_taken
 from nslab.linux.tracing.watch import watch
+from nslab.linux.visits import visiting
+from nslab.objects.names import netns
+from nslab.objects.nft import NftTable
 from nslab.probes.evidence import Conversation, What
 from nslab.probes.pairs import places
 from nslab.quote import fill
+from nslab.ruletext.comments import without_comment
 from nslab.trace.authors import Authors
 from nslab.trace.deviation import deviation
 from nslab.trace.endpoints import names_to_ask, resolved, source, target
@@ -33,11 +38,12 @@ from nslab.trace.outcome import differences, end_of, why
 from nslab.trace.stations import asked, both_ways, stations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from nslab.lab.types import Lab
     from nslab.objects.base import State
     from nslab.probes.pairs import Kind
+    from nslab.trace.authors import RulePlace
     from nslab.trace.endpoints import Target
     from nslab.trace.hops import Hop, NameAsked
     from nslab.trace.observed import RouteQuestion, RouteTaken, WatchedPacket
@@ -53,6 +59,7 @@ class _Seen:
     back: list[Station]
     relay: list[Station]
     routes: Mapping[RouteQuestion, RouteTaken]
+    listed: Mapping[RulePlace, Collection[str]]
 
 
 def trace(name: str, sender: str, to: str, kind: Kind | None = None) -> Journey:
@@ -61,15 +68,19 @@ def trace(name: str, sender: str, to: str, kind: Kind | None = None) -> Journey:
     `sender`, `to`: see `nslab.trace.endpoints`; UsageError if the lab has no such end. `kind`: None for what the target
     speaks (TCP, if it says nothing).
     """
-    lab = stored_lab(name)
+    with visiting(name):
+        return _traced(stored_lab(name), sender, to, kind)
+
+
+def _traced(lab: Lab, sender: str, to: str, kind: Kind | None) -> Journey:
     begin, aim = source(lab, sender), target(lab, to, kind)
     with Namespaces() as spaces:
         state = compile_lab(lab, read_host(spaces))
         names = _asked_names(spaces, lab, begin, aim)
         if names and not names[-1].addresses:
-            raise _no_address(name, sender, aim, names)
+            raise _no_address(lab.name, sender, aim, names)
         aim = resolved(lab, aim, names[-1].addresses[0], kind) if names else aim
-        seen = _watched(spaces, lab, begin, aim)
+        seen = _watched(spaces, lab, begin, aim, state)
     return _journey(lab, state, begin, aim, names, seen)
 
 
@@ -88,14 +99,26 @@ def _asked_names(spaces: Namespaces, lab: Lab, begin: str, aim: Target) -> tuple
     return ask_names(spaces, lab.name, begin, names_to_ask(lab, begin, aim.name), lab.dns_address)
 
 
-def _watched(spaces: Namespaces, lab: Lab, begin: str, aim: Target) -> _Seen:
+def _watched(spaces: Namespaces, lab: Lab, begin: str, aim: Target, state: State) -> _Seen:
     assert aim.address
     question = Conversation(begin, aim.address, aim.kind, aim.port)
     observation = watch(spaces, lab.name, question, _relays(lab, aim))
     there, back = both_ways(observation)
     relay = [one for what in (What.REQUEST, What.REPLY) for one in stations(observation.relayed, (), what)]
     routes = routes_taken(spaces, lab.name, [asked(station) for station in (*there, *back, *relay)])
-    return _Seen(observation, there, back, relay, routes)
+    return _Seen(observation, there, back, relay, routes, _as_listed(spaces, lab.name, state, observation))
+
+
+def _as_listed(
+    spaces: Namespaces, lab: str, state: State, observation: WatchedPacket
+) -> dict[RulePlace, frozenset[str]]:
+    """The lab's rules of nft in the chains that the packet met, as nft lists them, without comments."""
+    met = {(netns(lab, crossing.host), visit.table) for crossing in observation.crossings for visit in crossing.visits}
+    found: dict[RulePlace, frozenset[str]] = {}
+    for ns in sorted({obj.ns for obj in state if isinstance(obj, NftTable) and (obj.ns, obj.name) in met}):
+        for (table, chain), rules in wanted_rules(spaces, [obj for obj in state if obj.ns == ns]).items():
+            found[ns, table, chain] = frozenset(map(without_comment, rules))
+    return found
 
 
 def _relays(lab: Lab, aim: Target) -> Relays | None:
@@ -114,7 +137,7 @@ def _relays(lab: Lab, aim: Target) -> Relays | None:
 
 def _journey(lab: Lab, state: State, begin: str, aim: Target, names: tuple[NameAsked, ...], seen: _Seen) -> Journey:
     sent = seen.there[0].entered if seen.there else None
-    known = Known(lab.name, seen.routes, seen.observation.mtus or {}, Authors(lab.name, state), sent)
+    known = Known(lab.name, seen.routes, seen.observation.mtus or {}, Authors(lab.name, state, seen.listed), sent)
     every = (*hops(seen.there, known), *hops(seen.back, known))
     end = end_of(seen.observation, every)
     cause, differing = "", tuple[str, ...]()

@@ -139,7 +139,7 @@ class Transition:
             self.files.done()
             self.spaces.home()
             self._dismiss(drift.lab)
-            owned.kill_leftovers(leaving)
+            owned.kill_leftovers(self.lab.name, leaving)
             return Made(drift, not_ready, late, self._failed(drift))
 
     def _hold(self) -> None:

@@ -11,8 +11,9 @@ from nslab.compiler.networks import network
 from nslab.compiler.subnets import egress, next_hop
 from nslab.compiler.underlay import UPLINK, interface
 from nslab.compiler.written_by import WrittenBy
+from nslab.dataclass import replace
 from nslab.lab.addons import with_api_service
-from nslab.lab.types import ProxyMode
+from nslab.lab.types import Encapsulation, ProxyMode
 from nslab.objects import names
 from nslab.objects.inet import Address, Route
 from nslab.objects.ipset import IpSet, SetMember
@@ -60,7 +61,7 @@ def services(lab: Lab, host: Host, written_by: WrittenBy) -> Iterator[KernelObje
         proxy = proxy_of(lab, node, host, resolved)
         if written_by is WrittenBy.NSLAB:
             yield from objects(ns, whole(mode(proxy.mode), resolved, proxy))
-        yield KubeProxy(ns, ns, json.dumps(model.to_json(proxy), sort_keys=True), by=_BY)
+        yield KubeProxy(ns, ns, json.dumps(model.to_json(_started(lab, node, proxy)), sort_keys=True), by=_BY)
 
 
 def announced(lab: Lab, resolved: Iterable[model.Service]) -> Iterator[KernelObject]:
@@ -120,6 +121,15 @@ def proxy_of(lab: Lab, node: Node, host: Host, resolved: Iterable[model.Service]
         large=is_large(resolved),
         bind=network(lab).userspace_bind(node),
     )
+
+
+def _started(lab: Lab, node: Node, proxy: model.Proxy) -> model.Proxy:
+    """The settings of a kube-proxy's process, which no change of the encapsulation or of endpoints concerns.
+
+    It knows which of the addresses the node has at the moment, and counts the endpoints itself.
+    """
+    tunnelled = replace(lab, encapsulation=Encapsulation.IPIP)
+    return replace(proxy, addresses=tuple(map(str, node_addresses(tunnelled, node))), large=False)
 
 
 def node_addresses(lab: Lab, node: Node) -> Iterator[IPv4Address]:

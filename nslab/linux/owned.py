@@ -30,6 +30,7 @@ from nslab.linux.netns import (
 )
 from nslab.linux.places import SOURCE, check, dismantle, root_folder
 from nslab.linux.processes import procs
+from nslab.linux.visits import lock_path, visitors
 from nslab.objects.names import netns
 from nslab.runtime import cgroups, membership, trust
 from nslab.syscall import MS_NODEV, MS_NOSUID, MS_PRIVATE, mount
@@ -69,7 +70,7 @@ def locked(lab: str, verb: str, busy: Callable[[str], None]) -> Iterator[None]:
     finally:
         # Unlinked under the lock: a call that waits for this file sees that the name now leads elsewhere.
         with contextlib.suppress(OSError):
-            os.unlink(_lock_path(lab))
+            os.unlink(lock_path(lab))
         os.close(descriptor)
         with contextlib.suppress(OSError):
             os.rmdir(RUN)
@@ -81,13 +82,13 @@ def _lock(lab: str, busy: Callable[[str], None]) -> int:
             public_folder(RUN)
             # Raises unless only root can write to the folder.
             os.close(root_folder())
-            descriptor = os.open(_lock_path(lab), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            descriptor = os.open(lock_path(lab), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except FileNotFoundError:
             continue  # another call just removed the empty folder
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.rmdir(RUN)
-            raise Refused(f"touch {_lock_path(lab)}", error_text(error)) from error
+            raise Refused(f"touch {lock_path(lab)}", error_text(error)) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -95,13 +96,9 @@ def _lock(lab: str, busy: Callable[[str], None]) -> int:
             with signals.allowed():
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
         with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), os.stat(_lock_path(lab))):
+            if os.path.samestat(os.fstat(descriptor), os.stat(lock_path(lab))):
                 return descriptor
         os.close(descriptor)
-
-
-def _lock_path(lab: str) -> Path:
-    return RUN / f"{lab}.lock"
 
 
 def exists(lab: str) -> bool:
@@ -134,9 +131,13 @@ def claim(lab: str) -> None:
 
 
 def processes(lab: str, table: Table | None = None) -> list[procs.Record]:
-    """All processes in the lab's namespaces, control groups or journal, and root's processes that bear its mark."""
+    """All processes in the lab's namespaces, control groups or journal, and root's processes that bear its mark.
+
+    Visitors (nslab.linux.visits) are no part of it.
+    """
+    table = procs.look() if table is None else table  # before the visitors: who is there has its lock by now
     grouped = dict.fromkeys(cgroups.pids(str(folder(lab))), netns(lab, ""))
-    return procs.processes(inodes(lab), [lab], written(lab), grouped, table)
+    return procs.processes(inodes(lab), [lab], written(lab), grouped, table, visitors(lab))
 
 
 def written(lab: str) -> list[Started]:
@@ -186,7 +187,7 @@ def census(lab: str) -> Census:
     claims = impostors(lab, table)
     strange = {record.pid for record in claims} | {os.getpid()}
     own, others = [], []
-    for record in procs.processes(places, [lab], records, table=table):
+    for record in procs.processes(places, [lab], records, table=table, visitors=visitors(lab)):
         if _descends(record.pid, known, table):
             own.append(record)
         elif record.pid not in strange and table[record.pid].net in places and record.state not in "ZX":
@@ -242,10 +243,11 @@ def leaving(names: Iterable[str]) -> Iterator[dict[int, str]]:
             os.close(descriptor)
 
 
-def kill_leftovers(left: Mapping[int, str]) -> None:
-    """End the processes in namespaces that lost their names (`leaving`), such as a shell in a removed pod."""
+def kill_leftovers(lab: str, left: Mapping[int, str]) -> None:
+    """End the processes in a lab's namespaces that lost their names (`leaving`), such as a shell in a removed pod."""
     if left:
-        procs.end([record for record in procs.processes(left, (), ()) if record.ns in left.values()])
+        found = procs.processes(left, (), (), table=procs.look(), visitors=visitors(lab))
+        procs.end([record for record in found if record.ns in left.values()])
 
 
 def everywhere() -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from nslab.dataclass import dataclass, field
 from nslab.probes.calls import Way
-from nslab.probes.cause import Cause, CauseKind
+from nslab.probes.cause import UNKNOWN, Cause, CauseKind
 from nslab.probes.pairs import Expected, Kind, Outcome
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def verdict(square: Square) -> str:
     if not services:
         return f"{fails}: {advice(square.causes)}"
     # That all is well with kube-proxy's rules is known only where each failure has a cause elsewhere.
-    known = all(cause.kind is not CauseKind.NOTHING and cause.by != KUBE_PROXY for cause in square.causes)
+    known = all(cause.kind not in UNKNOWN and cause.by != KUBE_PROXY for cause in square.causes)
     elsewhere = ", not at kube-proxy" if known and square.causes else ""
     return f"{fails}, and so do the Services behind them: {advice(square.causes)}{elsewhere}"
 
@@ -118,14 +118,17 @@ def advice(causes: Iterable[Cause]) -> str:
     """Where to look: where something was found, and nowhere else."""
     found: dict[str, dict[str, None]] = {}
     ends: dict[str, None] = {}
+    skipped = False
     for cause in causes:
-        if cause.kind is CauseKind.NOTHING:
+        if cause.kind in UNKNOWN:
             ends |= dict.fromkeys(filter(None, [cause.host]))
+            skipped = skipped or cause.kind is CauseKind.NOT_FOLLOWED
         else:
             found.setdefault(_what(cause), {})[cause.host or "this machine"] = None
     if found:
         return f"look at {_where([f'{what}{_few(hosts)}' for what, hosts in found.items()])}"
-    return f"no cause was found{f'; packets end at {_few(ends)}' if ends else ''}"
+    most = ", and only some of the failures were followed" if skipped else ""
+    return f"no cause was found{most}{f'; packets end at {_few(ends)}' if ends else ''}"
 
 
 def _what(cause: Cause) -> str:

@@ -170,7 +170,7 @@ def pids(run: str) -> set[int]:
 def _pids(folder: str) -> set[int]:
     found: set[int] = set()
     for group, _, _ in os.walk(folder):
-        # A group that is removed while we walk (ENOENT; ENODEV once it is open) has no processes.
+        # A group may be removed while we walk, before it is opened (ENOENT) or after (ENODEV): it has no processes.
         with contextlib.suppress(OSError):
             # 0 stands for a process outside of our pid namespace.
             found |= {int(line) for line in _read(f"{group}/cgroup.procs").split() if line != "0"}

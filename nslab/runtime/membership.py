@@ -52,16 +52,18 @@ def members(
     known: Mapping[int, Started],
     machine: int,
     grouped: Mapping[int, str] | None = None,
+    visitors: Collection[int] = (),
 ) -> dict[int, str]:
     """The processes that must end with these labs: pid to the name of a namespace, or to the lab's prefix.
 
     `inodes`: the labs' network namespaces and their names; `machine`: the machine's own, which is never a lab's;
-    `grouped`: the processes in the labs' control groups.
+    `grouped`: the processes in the labs' control groups. `visitors`: those who only read, who are
+    no members by a namespace.
     """
     found = {pid: record.ns for pid, record in known.items()}
     found |= {pid: ns for pid, ns in (grouped or {}).items() if pid in table and pid not in found}
     for pid, seen in table.items():
-        if seen.net in inodes and seen.net != machine:
+        if seen.net in inodes and seen.net != machine and pid not in visitors:
             found.setdefault(pid, inodes[seen.net])
         elif seen.root and seen.net != machine and seen.mark[0] and lab_of(seen.mark[0]) in labs:
             found.setdefault(pid, seen.mark[0])

@@ -2,57 +2,63 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeAlias
 
 from nslab.objects.inet import Route
 from nslab.objects.iptables import Chain, Jump
 from nslab.objects.names import netns
 from nslab.objects.nft import NftChain
+from nslab.ruletext.comments import without_comment
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from nslab.objects.base import State
     from nslab.trace.observed import Match, RouteTaken
 
 BY_HAND = "not the lab's"
-_COMMENT = re.compile(r'-m comment --comment (?:"(?:[^"\\]|\\.)*"|\S+)\s*')
+
+RulePlace: TypeAlias = "tuple[str, str, str]"
+"""Namespace, table, chain."""
 
 
 class Authors:
-    """Answers by a lab's State."""
+    """Answers by a lab's State. `listed`: its chains of nft, as this machine's nft lists their rules."""
 
-    def __init__(self, lab: str, state: State) -> None:
-        self._lab = lab
-        self._chains: dict[tuple[str, str, str], str] = {}
-        self._rules: dict[tuple[str, str, str], str] = {}
+    def __init__(
+        self, lab: str, state: State, listed: Mapping[RulePlace, Collection[str]] = MappingProxyType({})
+    ) -> None:
+        self._lab, self._listed = lab, listed
+        self._chains: dict[RulePlace, str] = {}
+        self._rules: dict[tuple[RulePlace, str], str] = {}
         self._routes: dict[tuple[str, str, str], str] = {}
         for obj in state:
             match obj:
                 case Chain() | NftChain():
-                    self._chains[obj.ns, obj.table, obj.name] = obj.by
+                    place = obj.ns, obj.table, obj.name
+                    self._chains[place] = obj.by
                     for rule in obj.rules:
-                        self._rules[obj.ns, obj.table, without_comment(rule)] = obj.by
+                        self._rules[place, without_comment(rule)] = obj.by
                 case Jump():
-                    self._rules[obj.ns, obj.table, without_comment(obj.rule)] = obj.by
+                    self._rules[(obj.ns, obj.table, obj.chain), without_comment(obj.rule)] = obj.by
                 case Route():
                     self._routes[obj.ns, str(obj.to), str(obj.via or "")] = obj.by
 
     def of_rule(self, host: str, match: Match) -> str:
         """Who wrote a rule."""
-        ns = netns(self._lab, host)
-        if by := self._rules.get((ns, match.table, match.rule)):
+        place = netns(self._lab, host), match.table, match.chain
+        known = self._chains.get(place, "")
+        if by := self._rules.get((place, match.rule)):
             return by
-        # kube-proxy's nft rules are listed otherwise than they are written; its chains are its own.
-        known = self._chains.get((ns, match.table, match.chain))
-        return known if known and not match.rule.startswith("-") else BY_HAND if match.rule else known or ""
+        if not match.rule:
+            return known
+        # nft lists rules otherwise than they are written.
+        of_nft = known and not match.rule.startswith("-")
+        return known if of_nft and match.rule in self._listed.get(place, [match.rule]) else BY_HAND
 
     def of_route(self, host: str, route: RouteTaken) -> str:
         """Who wrote a route; the kernel makes those to its own addresses and networks."""
         if route.error or route.kind == "local" or route.protocol == "kernel":
             return "kernel" if not route.error else ""
         return self._routes.get((netns(self._lab, host), str(route.to), str(route.via or "")), BY_HAND)
-
-
-def without_comment(rule: str) -> str:
-    """A rule of iptables-save without its comment."""
-    return _COMMENT.sub("", rule).strip()

@@ -16,7 +16,7 @@ QUIET = 50_000_000
 """Nanoseconds after which a packet that no interface has passed again has arrived, or is lost."""
 
 
-class Station(NamedTuple):
+class PassedInterface(NamedTuple):
     """A packet at an interface (HOST:INTERFACE). `comment`: what NAT changed of it."""
 
     where: str
@@ -33,7 +33,7 @@ class FoldedPacket:
     last: int
     data: bytes
     ethernet: bool
-    stations: list[Station] = field(default_factory=list)
+    stations: list[PassedInterface] = field(default_factory=list)
 
 
 class Folding:
@@ -47,7 +47,7 @@ class Folding:
         """One more sighting. At the same place once more it is another packet, which looks alike."""
         packet = decoded(data, ethernet=ethernet)
         key = _key(packet, data, ethernet=ethernet)
-        station = Station(where, outgoing, packet is not None and packet.tunnelled, comment)
+        station = PassedInterface(where, outgoing, packet is not None and packet.tunnelled, comment)
         found = self._open.get(key)
         if found and station[:3] in (one[:3] for one in found.stations):
             self._over.append(self._open.pop(key))

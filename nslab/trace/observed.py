@@ -9,15 +9,21 @@ from nslab.dataclass import dataclass
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from ipaddress import IPv4Address, IPv4Network
+    from typing import TypeAlias
 
     from nslab.probes.evidence import Conversation, Count, Unanswered, What
+
+    Flow: TypeAlias = tuple[int, IPv4Address, int, IPv4Address, int, int]
 
 PROTOCOLS = {1: "icmp", 4: "ipip", 6: "tcp", 17: "udp", 132: "sctp"}
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The fields of an IPv4 packet that hops change. `ports`: (0, 0) if it has none; `length`: bytes of the packet."""
+    """The fields of an IPv4 packet that hops change. `ports`: (0, 0) if it has none; `length`: bytes of the packet.
+
+    `identity`: the identifier of an ICMP echo, 0 if it is none.
+    """
 
     source: IPv4Address
     target: IPv4Address
@@ -25,6 +31,7 @@ class Header:
     ports: tuple[int, int] = (0, 0)
     ttl: int = 0
     length: int = 0
+    identity: int = 0
 
     @property
     def ends(self) -> tuple[IPv4Address, int, IPv4Address, int]:
@@ -35,6 +42,16 @@ class Header:
     def reply_ends(self) -> tuple[IPv4Address, int, IPv4Address, int]:
         """The ends of a packet that answers it."""
         return self.target, self.ports[1], self.source, self.ports[0]
+
+    @property
+    def flow(self) -> Flow:
+        """By what conntrack tells its connection from others."""
+        return self.protocol, *self.ends, self.identity
+
+    @property
+    def reply_flow(self) -> Flow:
+        """The flow of a packet that answers it."""
+        return self.protocol, *self.reply_ends, self.identity
 
     @property
     def sender(self) -> str:

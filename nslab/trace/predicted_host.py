@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from nslab.dataclass import replace as changed
 from nslab.objects.inet import Address, Blackhole, Route
 from nslab.objects.names import host
+from nslab.ruletext.comments import without_comment
 from nslab.trace import commands
-from nslab.trace.authors import without_comment
 from nslab.trace.branch import LO, Branch, ended, header_of, times
 from nslab.trace.hops import BLACKHOLE, BY_CONNTRACK, NO_ROUTE, Action, End, Hop
 from nslab.trace.observed import Match, RouteQuestion, RouteTaken

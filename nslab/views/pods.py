@@ -50,10 +50,22 @@ def live_pod(pod: Pod, report: Status, running: Iterable[str], created: float | 
         "containerStatuses": statuses(pod.containers),
         **({"initContainerStatuses": statuses(pod.init)} if pod.init else {}),
     }
+    if sandbox and _waits_for_another(pod, report):
+        status |= {"phase": "Pending", "containerStatuses": []}
+        status.pop("initContainerStatuses", None)
     if pod.assigned:
         status |= {"podIP": str(pod.assigned), "podIPs": [{"ip": str(pod.assigned)}]}
     metadata = {**({} if created is None else {"creationTimestamp": moment(created)}), **document["metadata"]}
     return _with_conditions({**document, "metadata": metadata, "status": status})
+
+
+def _waits_for_another(pod: Pod, report: Status) -> bool:
+    """Whether none of its containers has been created: the pod before it in its StatefulSet is not ready."""
+    entries = report.get("containers", {}).values()
+    return bool(pod.behind and entries) and all(
+        entry["state"] == "waiting" and not entry.get("last") and entry["reason"] in ("PodInitializing", "")
+        for entry in entries
+    )
 
 
 def _with_conditions(pod: Object) -> Object:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 ECHO_REPLY, UNREACHABLE, ECHO = 0, 3, 8
+ECHOES = (ECHO, ECHO_REPLY)
 FRAGMENTATION_NEEDED = 4
 """A code of UNREACHABLE (RFC 1191)."""
 SOL_RAW, FILTER = 255, 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 
 from nslab.dataclass import dataclass, replace
+from nslab.wire import icmp
 
 ICMP, IPIP, TCP, UDP = 1, 4, 6, 17
 ARP_REQUEST, ARP_REPLY = 1, 2
@@ -22,7 +23,7 @@ class DecodedPacket:
     """The innermost packet; of an ICMP error, the error's. `quoted`: by an error.
 
     `sequence`, `acknowledges`, `flags`: TCP's; `flags` as the header's byte has them.
-    `length`: in bytes, as its IP header has it. `outer`: the tunnel's packet around it.
+    `length`: in bytes, as its IP header has it. `outer`: the tunnel's packet around it. `identity`: an ICMP echo's.
     """
 
     source: IPv4Address
@@ -38,6 +39,7 @@ class DecodedPacket:
     ttl: int = 0
     length: int = 0
     outer: DecodedPacket | None = None
+    identity: int = 0
 
     @property
     def tunnelled(self) -> bool:
@@ -80,7 +82,8 @@ def decode(data: bytes, *, outer: DecodedPacket | None = None, deepest: int = _D
         return _segment(plain, ports, body)
     code = (body[0], body[1])
     quoted = decode(body[8:], deepest=deepest - 1) if protocol == ICMP and body[0] in _ERRORS else None
-    return replace(plain, code=code, payload=body[8:], quoted=quoted)
+    identity = int.from_bytes(body[4:6], "big") if protocol == ICMP and body[0] in icmp.ECHOES else 0
+    return replace(plain, code=code, payload=body[8:], quoted=quoted, identity=identity)
 
 
 def _segment(plain: DecodedPacket, ports: tuple[int, int], body: bytes) -> DecodedPacket:

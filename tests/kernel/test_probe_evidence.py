@@ -6,6 +6,7 @@ Each break has the sentences that must come, and those that must not: nothing is
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ import pytest
 from nslab.app.change import delete
 from nslab.app.down import down
 from nslab.app.drift import drift_of
-from nslab.app.probe import probe
+from nslab.app.probe import FOLLOWED, probe
 from nslab.app.up import up
 from nslab.compiler.placement import assign_addresses
 from nslab.lab.load import load
@@ -215,6 +216,25 @@ def test_after_a_repair_no_old_connection_is_translated(lab: Lab) -> None:
     assert drift_of(lab.name).plan == ()
     for _ in range(10):
         assert said(probe(lab.name, ["web-2", "box"])) == []
+
+
+@pytest.mark.usefixtures("tried")
+def test_of_many_failures_each_gets_a_cause_by_those_that_were_followed(tmp_path: Path) -> None:
+    file = tmp_path / "many.yaml"
+    pods = (POD.replace("NAME", f"p{at}").replace("APP", "x").replace("NODE", f"node{at % 2 + 1}") for at in range(9))
+    file.write_text(LAB.replace("evidence", "many") + "".join(pods))
+    up(assign_addresses(load(file)))
+    try:
+        for role, pid in pids("many").items():
+            if role.endswith("container/c"):
+                os.kill(pid, signal.SIGSTOP)
+        found = probe("many")
+    finally:
+        down("many")
+    assert len({one.probe.pair for one in found.results if one.wrong}) > FOLLOWED
+    whom = {(one.source, one.target): cause.sentence for one, cause in found.explanations.items()}
+    assert {pair: text for pair, text in whom.items() if f"{pair[1]}'s server on port 8080 takes" not in text} == {}
+    assert sum(text.startswith("not followed; of ") for text in whom.values()) == len(whom) - FOLLOWED
 
 
 TRIED = [name for number, name in enumerate(BREAKS) if number % 5 == 0 or os.environ.get("NSLAB_SLOW")]

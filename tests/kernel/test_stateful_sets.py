@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -62,6 +63,11 @@ def runs(lab: OwnLab, number: int) -> bool:
     return len(pids.stdout.split()) > 1
 
 
+def statuses(lab: OwnLab) -> list[str]:
+    """The STATUS of the pods, in their order."""
+    return [row["status"] for row in json.loads(nslab("ps", lab.name, "-o", "json").stdout)]
+
+
 def apply(lab: OwnLab, text: str) -> None:
     done = nslab("apply", lab.name, "-f", "-", input=text)
     assert done.returncode == 0, done.stderr
@@ -76,6 +82,7 @@ def test_a_pod_starts_when_the_one_before_is_ready(lab: OwnLab) -> None:
     until(lambda: runs(lab, 0))
     for number in (0, 1):
         assert not runs(lab, number + 1)
+        assert statuses(lab)[number + 1 :] == ["Pending"] * (2 - number)
         assert make_ready(lab, number)
         until(lambda number=number: runs(lab, number + 1))
     assert make_ready(lab, 2)

@@ -20,6 +20,7 @@ from nslab.errors import UsageError
 from nslab.lab.load import load
 from nslab.objects.names import cali, netns
 from nslab.probes.pairs import Kind
+from nslab.trace.authors import BY_HAND
 from nslab.trace.hops import Action, End
 from nslab.views.journey import lines
 from tests.kernel.labkit import NSLAB, nslab, until
@@ -276,6 +277,20 @@ def test_kube_proxys_own_connection_is_followed(lab: Lab) -> None:
         assert f"sport={forth[0].header.ports[0]} " not in left
 
 
+def test_a_rule_by_hand_in_kube_proxys_chain_of_nft(lab: Lab) -> None:
+    configured(lab, "nftables", "IPIP")
+    try:
+        run(lab, "node2", "nft insert rule ip kube-proxy services ip daddr 10.96.1.1 counter drop")
+        dropped = trace(lab.name, "box", "svc/one")
+        run(lab, "node2", "nft delete rule ip kube-proxy services handle $(nft -a list chain ip kube-proxy services "
+            "| sed -n 's/.*drop # handle //p')")  # fmt: skip
+        journey = trace(lab.name, "box", "svc/one")
+    finally:
+        configured(lab, "iptables", "IPIP")
+    assert (dropped.end, dropped.hops[-1].by) == (End.DROPPED, BY_HAND)
+    assert (journey.end, only(journey, Action.DNAT).by) == (End.DELIVERED, "kube-proxy")
+
+
 class Lost(NamedTuple):
     """`line` breaks `host`, `undo` takes it back. `says`: in the sentence or in what differs; `at`: the last hop."""
 
@@ -291,6 +306,11 @@ LOST = {
     "a rule by hand": Lost(
         "node1", "iptables -I FORWARD -d ONE -j DROP", "iptables -D FORWARD -d ONE -j DROP", End.DROPPED,
         ("node1", Action.DROP), ("node1 drops it by filter FORWARD", "-j DROP (not the lab's)")),
+    "a rule by hand in kube-proxy's chain": Lost(
+        "node2", "iptables -I KUBE-FORWARD -d ONE -j ACCEPT; iptables -I KUBE-FORWARD -d ONE -j DROP",
+        "iptables -D KUBE-FORWARD -d ONE -j ACCEPT; iptables -D KUBE-FORWARD -d ONE -j DROP",
+        End.DROPPED, ("node2", Action.DROP),
+        ("node2 drops it by filter FORWARD > KUBE-FORWARD: -d ONE/32 -j DROP (not the lab's)",)),
     "rejected": Lost(
         "node2", "iptables -I FORWARD -d ONE -j REJECT --reject-with icmp-host-prohibited",
         "iptables -D FORWARD -d ONE -j REJECT --reject-with icmp-host-prohibited", End.REJECTED,
@@ -432,6 +452,19 @@ def test_the_sender_is_not_kept_at_the_endpoint_that_it_drew(lab: Lab, mode: str
     [note] = kept.notes
     assert "the sender had this endpoint already, and its time of 10800 s begins anew" in note
     assert address(lab, "box") in pinned()
+
+
+def test_an_echo_is_known_by_its_identifier(lab: Lab) -> None:
+    one, box = address(lab, "one"), address(lab, "box")
+    run(lab, "box", f"ping -c 1 -W 5 -e 4242 {one}")
+    journey = trace(lab.name, "box", one, Kind.ICMP)
+    assert {entry.host for entry in journey.connections} >= {"node1", "node2"}
+    [identity] = {entry.original.identity for entry in journey.connections}
+    assert identity == journey.hops[0].header.identity != 4242
+    for node in ("node1", "node2"):
+        known = run(lab, node, f"conntrack -L -p icmp --orig-src {box} 2>/dev/null")
+        assert "id=4242" in known
+        assert f"id={identity} " not in known
 
 
 def test_killed_it_leaves_no_rule(lab: Lab) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nslab.linux.visits import holders
 from nslab.runtime import membership, trust
 from nslab.runtime.membership import ProcessEntry
 from nslab.runtime.trust import Births, Started
@@ -99,6 +100,31 @@ def test_a_process_of_the_machine_goes_with_no_lab_for_what_it_says(
     for pid, seen in table.items():
         if seen.net in INODES or pid in known:
             assert pid in found
+
+
+@given(tables(), journals, st.sets(st.integers(2, 40)))
+def test_a_visitor_is_no_member_but_by_its_journal_its_mark_or_its_parent(
+    table: dict[int, ProcessEntry], journal: list[Started], visitors: set[int]
+) -> None:
+    known = membership.journaled(journal, table)
+    found = membership.members(table, INODES, ["l"], known, MACHINE, visitors=visitors)
+    for pid in visitors & found.keys():
+        seen = table[pid]
+        marked = seen.root and seen.net != MACHINE and trust.lab_of(seen.mark[0]) == "l"
+        assert pid in known or marked or seen.parent in found
+
+
+def test_who_holds_a_lock() -> None:
+    lines = """\
+1: POSIX  ADVISORY  WRITE 70 00:1a:5678 0 EOF
+2: FLOCK  ADVISORY  READ 71 00:1a:5678 0 EOF
+2: -> FLOCK  ADVISORY  WRITE 72 00:1a:5678 0 EOF
+3: FLOCK  ADVISORY  WRITE 73 00:1b:5678 0 EOF
+4: FLOCK  ADVISORY  READ 74 00:1a:5678 0 EOF
+5: FLOCK  ADVISORY  READ 0 00:1a:5678 0 EOF
+6: OFDLCK ADVISORY  READ -1 00:1a:5678 0 EOF
+"""
+    assert [*holders(lines.splitlines(), (0, 0x1A, 5678))] == [71, 74]
 
 
 def ancestors(pid: int, table: dict[int, ProcessEntry]) -> Iterator[int]:

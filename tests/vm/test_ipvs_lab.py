@@ -10,6 +10,12 @@ if TYPE_CHECKING:
     from nslab.pytest_plugin.running import RunningLab
 
 NODE_PORT, CLUSTER_IP = "192.168.59.23:31080", "10.103.9.116:8080"
+MORE = """\
+apiVersion: v1
+kind: Service
+metadata: {name: more}
+spec: {type: NodePort, clusterIP: 10.103.9.117, selector: {app: web}, ports: [{port: 8080, nodePort: 31090}]}
+"""
 
 
 def is_served(lab: RunningLab) -> bool:
@@ -35,3 +41,23 @@ def test_into_ipvs_mode_and_out_of_it(lab: RunningLab) -> None:
     lab.set(proxy_mode="ipvs")
     assert lab.diff() == []
     assert is_served(lab)
+
+
+@pytest.mark.lab("calico-two-node", proxy_mode="ipvs")
+def test_a_tunnel_comes_and_goes_under_the_same_kube_proxy(lab: RunningLab) -> None:
+    before = lab.processes()
+    tunnel, own = "20.111.156.0", "192.168.59.22"
+    assert f"{tunnel}:31080" in lab.sh("node1", "ipvsadm -Sn")
+    lab.set(encapsulation="None")
+    lab.apply(MORE)
+    written = lab.sh("node1", "ipvsadm -Sn")
+    assert (f"{own}:31090" in written, f"{tunnel}:" in written) == (True, False)
+    assert lab.diff() == []
+    lab.set(encapsulation="IPIP")
+    lab.delete("service/more")
+    written = lab.sh("node1", "ipvsadm -Sn")
+    assert (f"{tunnel}:31080" in written, ":31090" in written) == (True, False)
+    assert lab.diff() == []
+    assert is_served(lab)
+    after = lab.processes()
+    assert all(after[f"{node} kube-proxy"] == before[f"{node} kube-proxy"] for node in ("node1", "node2"))

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 from nslab.components.kubeproxy.graceful_termination import AGAIN, LIST, GracefulTermination
 from nslab.components.kubeproxy.healthports import HealthPorts
+from nslab.components.kubeproxy.own_addresses import local
 from nslab.components.runtime.control_client import ControlConnection
 from nslab.components.runtime.programs import Programs
+from nslab.dataclass import replace
 from nslab.proxy import conntrack
 from nslab.proxy.found import found, leftovers, looks
 from nslab.proxy.model import service_from_json, visible
@@ -41,12 +43,16 @@ SOONEST, LATEST = 0.5, 30.0
 
 
 class Proxier:
-    """The proxier of one node. It runs one sync at a time; changes during a sync go into the next one."""
+    """The proxier of one node. It runs one sync at a time; changes during a sync go into the next one.
+
+    `proxy.addresses`: those that the node may have.
+    """
 
     def __init__(self, loop: Watches, run: str, proxy: Proxy, asyncio: AsyncLoop | None = None) -> None:
-        self._loop, self._proxy, self._asyncio = loop, proxy, asyncio
-        self._mode = mode(proxy.mode)
-        self._sync = Sync(self._mode, proxy)
+        self._loop, self._asyncio = loop, asyncio
+        self._mode, self._addresses = mode(proxy.mode), proxy.addresses
+        self._proxy = replace(proxy, addresses=local(self._addresses))
+        self._sync = Sync(self._mode, self._proxy)
         self._services: dict[str, Service] = {}
         self._pending: Changed = {}
         self._generation, self._due, self._busy = 0, False, False
@@ -104,6 +110,7 @@ class Proxier:
 
     def _work(self) -> Doing:
         """One sync, from the pending changes to the acknowledgement."""
+        self._look_at_addresses()
         started, generation, full = time.monotonic(), self._generation, self._full
         written, self._written = self._written, False
         before, changed = self._take()
@@ -134,6 +141,14 @@ class Proxier:
         report = {"generation": generation, "seconds": seconds, "error": failure}
         refused = {**self._ports.failed, **(self._balancer.failed if self._balancer else {}), **self._refused}
         self._line.send({"op": "synced", **report, **({"refused": refused} if refused else {})})
+
+    def _look_at_addresses(self) -> None:
+        """If the node's addresses have changed, write everything over what there is."""
+        if (now := local(self._addresses)) != self._proxy.addresses:
+            self._proxy = replace(self._proxy, addresses=now)
+            self._sync = Sync(self._mode, self._proxy)
+            self._sync.change(self._services)
+            self._full = True
 
     def _write(self, old: Items, new: Items) -> Generator[Sequence[NodeCommand], list[Ran], str]:
         """Write the differences, or if that fails everything; return the error, or ""."""

@@ -8,6 +8,7 @@ from pyroute2 import IPRoute
 
 from nslab.linux.netlink.show import show
 from nslab.linux.netns import Namespaces, named
+from nslab.linux.visits import visiting
 from nslab.objects.names import netns
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def inspect(lab: str, hosts: Iterable[str] = (), *, routes: bool = False) -> lis
     """
     wanted = {f"nslab.{lab}.{host}" for host in hosts}
     rows = []
-    with Namespaces() as spaces:
+    with visiting(lab), Namespaces() as spaces:
         for ns in named(lab):
             if not wanted or ns in wanted:
                 spaces.enter(ns)

@@ -36,6 +36,17 @@ def tables(spaces: Namespaces, ns: str, known: Sequence[KernelObject]) -> list[K
     return [obj for name in listed for obj in nft_listing.seen(name, listed[name], wanted[name], known)]
 
 
+def wanted_rules(spaces: Namespaces, known: Sequence[KernelObject]) -> dict[tuple[str, str], tuple[str, ...]]:
+    """The rules of the chains in `known` as this machine's nft lists them, by table and chain."""
+    names = nft_listing.tables(known)
+    if not names:
+        return {}
+    with spaces.throwaway():
+        _nft("-f", "-", text=nft_listing.reworded(known))
+        listed = {name: nft_listing.nft_found(_nft("list", "table", "ip", name))[1] for name in names}
+    return {(name, one.name): one.body for name, blocks in listed.items() for one in blocks if one.kind == "chain"}
+
+
 def described(family: str, name: str) -> str:
     """An unmanaged table, with its hooks and their policies."""
     listed = ""

@@ -40,6 +40,7 @@ class Track:
         name = f"{self.token.decode()}.cluster.local"
         self._datagram = dns_client.query(1, name) if question.port == _DNS else _WORD + self.token
         self._sequence = int.from_bytes(os.urandom(4), "big") or 1
+        self._identity = int.from_bytes(os.urandom(2), "big") or 1  # conntrack knows an echo by it
 
     @property
     def events(self) -> int:
@@ -137,7 +138,7 @@ class Track:
             self.sock.setsockopt(socket.IPPROTO_IP, _MTU_DISCOVER, _PROBE)
             self.sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
             self.sock.connect((to[0], 0))
-            self.sock.send(echo_request(os.getpid() & 0xFFFF, 1, self.token, self.question.size))
+            self.sock.send(echo_request(self._identity, 1, self.token, self.question.size))
 
     def _connected(self) -> None:
         assert self.sock

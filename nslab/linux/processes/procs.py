@@ -45,14 +45,16 @@ def processes(
     written: Iterable[Started],
     grouped: Mapping[int, str] | None = None,
     table: Table | None = None,
+    visitors: Collection[int] = (),
 ) -> list[Record]:
     """Every process in these namespaces (inode to name), of `labs` by its mark, or in their journals (`written`).
 
-    `grouped`: the processes in their control groups. `table`: all processes, if just read.
+    `grouped`: the processes in their control groups. `table`: all processes, if just read. `visitors`: pids that are in
+    these namespaces only to read.
     """
     table = look() if table is None else table
     known = membership.journaled(written, table)
-    found = membership.members(table, inodes, labs, known, machine(), grouped)
+    found = membership.members(table, inodes, labs, known, machine(), grouped, visitors)
     return [
         Record(pid, ns, known[pid].role if pid in known else "", seen.start, seen.parent, seen.state, seen.name)
         for pid, ns in sorted(found.items())

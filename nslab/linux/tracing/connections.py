@@ -16,21 +16,21 @@ from nslab.linux.netlink import batch
 from nslab.objects.names import netns
 from nslab.probes.evidence import What
 from nslab.trace.observed import ConntrackEntry, Header
-from nslab.wire.netlink import attribute, attributes, message
+from nslab.wire import icmp, packets
+from nslab.wire.netlink import NLMSG_ERROR, attribute, attributes, message, messages, numbered
 from nslab.wire.nftables import NETLINK_NETFILTER
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator
-    from typing import TypeAlias
+    from collections.abc import Iterable, Iterator
 
     from nslab.linux.netns import Namespaces
-    from nslab.trace.observed import Passing
-
-    _Ends: TypeAlias = tuple[IPv4Address, int, IPv4Address, int]
+    from nslab.trace.observed import Flow, Passing
 
 _GET, _DELETE = (1 << 8) | 1, (1 << 8) | 2
 _HEADER = struct.pack("=BB2s", socket.AF_INET, 0, bytes(2))
 _ORIGINAL, _REPLY, _PROTOINFO = 1, 2, 4
+_ICMP_ID, _ICMP_TYPE, _ICMP_CODE = 4, 5, 6
+_NESTED = 0x8000
 _STATES = ("NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE")
 
 
@@ -43,21 +43,51 @@ class KnownEntry(NamedTuple):
 
 def entries(spaces: Namespaces, lab: str, passings: Iterable[Passing]) -> list[KnownEntry]:
     """The entries of the hosts that a request passed. A host's own packet leaves it only as NAT has made it."""
-    asked = defaultdict(set)
+    asked: dict[str, set[Flow]] = defaultdict(set)
     for one in passings:
         if one.what is What.REQUEST:
-            asked[one.host].add(one.header.ends)
-    return [
-        entry
-        for host, ends in asked.items()
-        for entry in listed(spaces, netns(lab, host), host)
-        if _passed(entry.connection, ends)
-    ]
+            asked[one.host].add(one.header.flow)
+    return [entry for host, flows in asked.items() for entry in _found(spaces, netns(lab, host), host, flows)]
 
 
-def _passed(one: ConntrackEntry, ends: Container[_Ends]) -> bool:
-    """Whether an interface saw its packets: as they came, or, of the host's own, as it translated them."""
-    return one.original.ends in ends or one.reply.reply_ends in ends
+def _found(spaces: Namespaces, ns: str, host: str, flows: Iterable[Flow]) -> Iterator[KnownEntry]:
+    """The entries of flows: as an interface saw them come, or, of the host's own, as it translated them.
+
+    Each is looked up. To list all, the kernel goes through a table that all namespaces of the machine share (10 ms).
+    """
+    spaces.enter(ns)
+    known: set[bytes] = set()
+    with _socket() as sock:
+        for flow in flows:
+            for wanted in (_tuple(flow, icmp.ECHO), _tuple(_turned(flow), icmp.ECHO_REPLY)):
+                entry = _entry(body, host) if (body := _looked_up(sock, wanted)) else None
+                if entry and entry.tuple not in known:
+                    known.add(entry.tuple)
+                    yield entry
+
+
+def _looked_up(sock: socket.socket, wanted: bytes) -> bytes | None:
+    sock.sendall(numbered(message(_GET, 0, _HEADER + attribute(_ORIGINAL | _NESTED, wanted)), 1))
+    kind, _, body = next(messages(sock.recv(1 << 16)))
+    return None if kind == NLMSG_ERROR else body
+
+
+def _turned(flow: Flow) -> Flow:
+    protocol, source, sport, target, dport, identity = flow
+    return protocol, target, dport, source, sport, identity
+
+
+def _tuple(flow: Flow, echo: int) -> bytes:
+    """How conntrack names one direction; `echo`: the type, if it is one."""
+    protocol, source, sport, target, dport, identity = flow
+    number = attribute(1, bytes([protocol]))
+    if protocol == packets.ICMP:
+        number += attribute(_ICMP_ID, identity.to_bytes(2, "big"))
+        number += attribute(_ICMP_TYPE, bytes([echo])) + attribute(_ICMP_CODE, b"\0")
+    else:
+        number += attribute(2, sport.to_bytes(2, "big")) + attribute(3, dport.to_bytes(2, "big"))
+    ends = attribute(1, source.packed) + attribute(2, target.packed)
+    return attribute(1 | _NESTED, ends) + attribute(2 | _NESTED, number)
 
 
 def forget(spaces: Namespaces, lab: str, known: Iterable[KnownEntry]) -> None:
@@ -65,7 +95,7 @@ def forget(spaces: Namespaces, lab: str, known: Iterable[KnownEntry]) -> None:
     for entry in known:
         spaces.enter(netns(lab, entry.connection.host))
         with _socket() as sock:
-            batch.send(sock, [message(_DELETE, 0, _HEADER + attribute(_ORIGINAL | 0x8000, entry.tuple))])
+            batch.send(sock, [message(_DELETE, 0, _HEADER + attribute(_ORIGINAL | _NESTED, entry.tuple))])
 
 
 def _socket() -> socket.socket:
@@ -77,12 +107,17 @@ def listed(spaces: Namespaces, ns: str, host: str) -> Iterator[KnownEntry]:
     spaces.enter(ns)
     with _socket() as sock, suppress(OSError):
         for body in batch.dump(sock, _GET, _HEADER):
-            found = attributes(body, 4)
-            if original := _header(found[_ORIGINAL]):
-                reply = _header(found[_REPLY]) or original
-                yield KnownEntry(
-                    ConntrackEntry(host, original, reply, _state(found.get(_PROTOINFO, b""))), found[_ORIGINAL]
-                )
+            if entry := _entry(body, host):
+                yield entry
+
+
+def _entry(body: bytes, host: str) -> KnownEntry | None:
+    found = attributes(body, 4)
+    original = _header(found[_ORIGINAL])
+    if not original:
+        return None
+    reply = _header(found[_REPLY]) or original
+    return KnownEntry(ConntrackEntry(host, original, reply, _state(found.get(_PROTOINFO, b""))), found[_ORIGINAL])
 
 
 def _header(body: bytes) -> Header | None:
@@ -91,7 +126,9 @@ def _header(body: bytes) -> Header | None:
     if 1 not in ends or 1 not in protocol:
         return None
     ports = (int.from_bytes(protocol.get(2, b""), "big"), int.from_bytes(protocol.get(3, b""), "big"))
-    return Header(IPv4Address(ends[1]), IPv4Address(ends[2]), protocol[1][0], ports)
+    kind = protocol.get(_ICMP_TYPE, b"")
+    identity = int.from_bytes(protocol[_ICMP_ID], "big") if kind and kind[0] in icmp.ECHOES else 0
+    return Header(IPv4Address(ends[1]), IPv4Address(ends[2]), protocol[1][0], ports, identity=identity)
 
 
 def _state(body: bytes) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from nslab.dataclass import dataclass, field, replace
 from nslab.probes.evidence import What
+from nslab.ruletext.comments import comment_of, without_comment
 from nslab.trace.chances import chances
 from nslab.trace.observed import Crossing, Header, Match, Visit
 from nslab.wire import icmp, nftables, packets
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from nslab.wire.nftables import Event, ListedRule
     from nslab.wire.packets import DecodedPacket
 
-_COMMENT = re.compile(r'(?:-m comment --comment |comment )(?:"((?:[^"\\]|\\.)*)"|(\S+))\s*')
 _FIRST = ("prerouting", "output")
 """The hooks with which a crossing begins."""
 
@@ -91,7 +90,9 @@ def header_of(packet: DecodedPacket | None) -> Header | None:
 
 def as_header(packet: DecodedPacket) -> Header:
     """A packet's own header."""
-    return Header(packet.source, packet.target, packet.protocol, packet.ports, packet.ttl, packet.length)
+    return Header(
+        packet.source, packet.target, packet.protocol, packet.ports, packet.ttl, packet.length, packet.identity
+    )
 
 
 def _begin(current: _Open, event: Event, base: nftables.BaseChain, devices: Mapping[int, str]) -> None:
@@ -129,7 +130,5 @@ def _go_on(current: _Open, event: Event, texts: Texts, drawn: Mapping[tuple[str,
 
 
 def _match(event: Event, text: str, chance: float) -> Match:
-    found = _COMMENT.search(text)
-    comment = (found[1] or found[2] or "") if found else ""
-    rule = _COMMENT.sub("", text).strip()
+    rule, comment = without_comment(text), comment_of(text)
     return Match(event.table, event.chain, event.verdict, event.target, rule, comment, event.handle, chance)

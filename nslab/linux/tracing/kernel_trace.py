@@ -58,7 +58,8 @@ class KernelTrace:
     def __init__(self, spaces: Namespaces, namespaces: Iterable[str], signs: Sequence[tuple[What, int, bytes]]) -> None:
         self.table = f"nslab-trace-{os.getpid()}"
         self._spaces = spaces
-        self._marks, self._needles = needles_of(signs)
+        self._marks, needles = needles_of(signs)
+        self._transaction = b"".join(nftables.tracing(self.table, needles))
         self._writers: dict[str, socket.socket] = {}
         self._readers: dict[str, socket.socket] = {}
         with ExitStack() as opened:
@@ -73,7 +74,7 @@ class KernelTrace:
         reader.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, nftables.TRACE_GROUP)
         reader.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
         writer = self._writers[ns] = _socket()
-        writer.send(b"".join(nftables.tracing(self.table, self._needles)))
+        writer.send(self._transaction)
         if refused := [*nftables.refusals(writer.recv(1 << 16))]:
             raise OSError(refused[0], os.strerror(refused[0]))
 

@@ -184,3 +184,19 @@ def test_a_files_own_service_kubernetes_and_who_has_its_address_stay() -> None:
     for lab in (with_service(name="kubernetes"), with_service(cluster_ip=IPv4Address("10.96.0.1"))):
         assert with_api_service(lab) is lab
     assert len(with_api_service(with_service(name="kubernetes", namespace="other")).services) == 2
+
+
+@pytest.mark.parametrize("proxy_mode", [mode for mode in ProxyMode if mode is not ProxyMode.NONE])
+@pytest.mark.parametrize("plugin", [Plugin.CALICO, Plugin.KUBENET])
+def test_no_encapsulation_and_no_number_of_endpoints_starts_another_kube_proxy(
+    plugin: Plugin, proxy_mode: ProxyMode
+) -> None:
+    def started(encapsulation: Encapsulation, pods: int) -> list[KubeProxy]:
+        many = tuple(pod(f"p{number}", f"20.100.{number // 256}.{number % 256}") for number in range(pods))
+        lab = replace(with_service(), plugin=plugin, proxy_mode=proxy_mode, encapsulation=encapsulation, pods=many)
+        return [obj for obj in services(lab, FULL, WrittenBy.COMPONENTS) if isinstance(obj, KubeProxy)]
+
+    first = started(Encapsulation.IPIP, 1)
+    assert len(first) == 2
+    assert all(started(other, 1) == first for other in Encapsulation)
+    assert started(Encapsulation.IPIP, 1200) == first
