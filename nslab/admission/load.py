@@ -35,6 +35,11 @@ def load(
     return allocate(views.lab(_checked(sources_of(path), _name(path), encapsulation, proxy_mode, cni)))
 
 
+def load_sources(sources: Sequence[Source], name: str) -> Lab:
+    """The lab in some sources; `name`: of a lab without a Lab document."""
+    return allocate(views.lab(_checked(sources, name, None, None, None)))
+
+
 def name_of(path: Path) -> str:
     """What the lab of a file is called, whatever else is wrong with the file."""
     reader = Reader(*(sources := sources_of(path)))

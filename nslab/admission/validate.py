@@ -12,6 +12,7 @@ from nslab.admission import (
     validate_cron_jobs,
     validate_objects,
     validate_pods,
+    validate_policies,
     validate_security,
     validate_subnets,
 )
@@ -187,6 +188,7 @@ CHECKS_WITHOUT_LAB: tuple[Check, ...] = (
     validate_affinity.node_affinity,
     validate_cron_jobs.valid_cron_jobs,
     validate_objects.others,
+    validate_policies.network_policies,
     validate_objects.admitted,
     validate_objects.probes,
 )

@@ -17,6 +17,7 @@ from nslab.api.sentences import (
     duplicate,
     forbidden,
     invalid,
+    port_name_faults,
     required,
     unsupported,
 )
@@ -166,19 +167,7 @@ def port_name(name: str, path: FieldPath) -> Iterator[FieldError]:
 def _target(target: int | str | None, path: FieldPath) -> Iterator[FieldError]:
     """A target is a port number, or a valid name of a container's port."""
     if isinstance(target, str) and target:
-        checks = (
-            (len(target) <= 15, "must be no more than 15 characters"),
-            (
-                re.fullmatch("[-a-z0-9]*", target),
-                "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)",
-            ),
-            (re.search("[a-z]", target), "must contain at least one letter (a-z)"),
-            ("--" not in target, "must not contain consecutive hyphens"),
-            (not target or "-" not in (target[0], target[-1]), "must not begin or end with a hyphen"),
-        )
-        for good, why in checks:
-            if not good:
-                yield FieldError((*path, "targetPort"), invalid(target, why))
+        yield from (FieldError((*path, "targetPort"), invalid(target, why)) for why in port_name_faults(target))
     elif target and not 1 <= target <= 65535:
         # 0 counts as unset: the API server then uses the port itself.
         yield FieldError((*path, "targetPort"), invalid(target, PORT_NUMBER))
@@ -245,11 +234,17 @@ def _addresses(service: Document) -> Iterator[FieldError]:
         elif mode not in MODES:
             yield FieldError((*path, "ipMode"), unsupported(mode, MODES))
     for index, word in enumerate(spec.get("loadBalancerSourceRanges", ())):
-        ip, _, length = word.strip().partition("/")
-        good = _PREFIX_6.fullmatch(length) if is_ipv6(ip) else not address_fault(ip) and _PREFIX.fullmatch(length)
-        if not good:
+        if not is_network(word.strip()):
             at: FieldPath = ("spec", "loadBalancerSourceRanges", index)
             yield FieldError(("spec", "LoadBalancerSourceRanges", index), invalid(word, CIDR), at=at)
+
+
+def is_network(word: str) -> bool:
+    """Whether it is an address of either family with a prefix length."""
+    ip, _, length = word.partition("/")
+    if is_ipv6(ip):
+        return bool(_PREFIX_6.fullmatch(length))
+    return not address_fault(ip) and bool(_PREFIX.fullmatch(length))
 
 
 def outside(word: str, path: FieldPath) -> Iterator[FieldError]:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from nslab.admission.validate_pods import of_pod, templates
+from nslab.admission.warn_policies import policies
 from nslab.admission.warn_sources import sources
 from nslab.api.words import counted, shown
 from nslab.errors import FieldError
@@ -63,6 +64,7 @@ def warnings(found: Documents) -> Iterator[FieldError]:
     yield from _installs(found)
     yield from _node_selectors(found)
     yield from idle_host_ports(found)
+    yield from policies(found)
 
 
 def _other_family(found: Documents) -> Iterator[FieldError]:

@@ -34,6 +34,7 @@ from nslab.lab.addons import add_dns
 from nslab.lab.mirroring import mirror
 from nslab.lab.node_selector import admitted, labelled
 from nslab.lab.pod_types import PROTOCOLS, ContainerPort
+from nslab.lab.policy_views import is_policy, set_defaults
 from nslab.lab.replicas import expand
 from nslab.lab.types import ONE_NUMBER, Plugin, ProxyMode, Scheduler
 
@@ -72,6 +73,8 @@ def complete_objects(found: Documents) -> None:
     for one in found.slices:
         for port in one.value.get("ports", ()):
             port["protocol"] = port.get("protocol") or "TCP"
+    for one in filter(is_policy, found.others):
+        set_defaults(one.spec)
     for one in found.controllers:
         if one.kind in ONE_NUMBER:
             one.spec.setdefault("replicas", 1)

@@ -25,6 +25,7 @@ LINES = (
     ("compiler", "engine"),
     ("components", "admission"),
     ("objects", "lab"),
+    ("policy",),
     ("proxy", "cni", "api"),
     ("ruletext",),
     ("runtime", "wire"),
@@ -102,6 +103,7 @@ PURE = (
     "api",
     "proxy",
     "cni",
+    "policy",
     "ruletext",
     "wire",
 )
