@@ -22,7 +22,8 @@ import threading
 
 import nslab
 from nslab.admission.load import load, parse_stored
-from nslab.cli.app import VERBS, tree
+from nslab.cli.commands import tree
+from nslab.cli.verbs import VERBS
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
 from nslab.lab.dump import dump
@@ -32,7 +33,7 @@ from nslab.objects.plan import diff
 
 LARGEST = 1 << 18
 """Bytes of a request."""
-OTHERS = ("nslab.components", "nslab.pytest_plugin", "nslab.linux.vm", "nslab.__main__")
+OTHERS = ("nslab.components", "nslab.pytest_plugin", "nslab.linux.vm", "nslab.cli.top_page", "nslab.__main__")
 """What no call imports: it is started as processes of its own."""
 LATER = ("jinja2", "shlex", "traceback", "yaml", "zoneinfo")
 """What calls import when they need it."""
