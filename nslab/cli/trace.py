@@ -51,7 +51,7 @@ def trace(
         need_root("trace")
     if udp and icmp:
         raise UsageError("--udp or --icmp: a packet is one of them")
-    from nslab.probes.pairs import Kind
+    from nslab.probes.probe import Kind
 
     kind = Kind.UDP if udp else Kind.ICMP if icmp else None
     if predict:

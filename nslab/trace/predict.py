@@ -12,7 +12,7 @@ from nslab.dataclass import replace as changed
 from nslab.objects.links import Bridge, Veth
 from nslab.objects.names import SWITCH, host, netns
 from nslab.objects.tunnels import Ipip, Tun, Vxlan
-from nslab.probes.pairs import Kind
+from nslab.probes.probe import Kind
 from nslab.trace import commands
 from nslab.trace.branch import LO, Branch, Nat, ended, header_of, times
 from nslab.trace.hops import NO_FORWARDING, Action, End, Hop
