@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from nslab.probes.pairs import Kind
+    from nslab.probes.probe import Kind
     from nslab.trace.rules.packet import HookPacket
 
 JOURNEYS = 1000

@@ -17,7 +17,7 @@ from nslab.trace.topology import topology
 if TYPE_CHECKING:
     from nslab.lab.types import Lab
     from nslab.objects.base import State
-    from nslab.probes.pairs import Kind
+    from nslab.probes.probe import Kind
     from nslab.trace.endpoints import TraceTarget
 
 

@@ -18,7 +18,7 @@ from nslab.objects.names import host, netns
 from nslab.probes import Way
 from nslab.probes.cause import Cause, CauseKind, as_of, unfollowed
 from nslab.probes.evidence import question, question_of
-from nslab.probes.pairs import Kind
+from nslab.probes.probe import Kind
 from nslab.probes.representatives import alike, call_traits, pair_traits, representatives
 from nslab.probes.verdict import KUBE_PROXY
 

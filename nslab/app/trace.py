@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from nslab.lab.types import Lab
     from nslab.objects.base import State
-    from nslab.probes.pairs import Kind
+    from nslab.probes.probe import Kind
     from nslab.trace.authors import RulePlace
     from nslab.trace.endpoints import TraceTarget
     from nslab.trace.hops import Hop, NameAsked

@@ -17,7 +17,7 @@ from nslab.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nslab.probes.pairs import Kind
+    from nslab.probes.probe import Kind
     from nslab.trace.hops import Journey
 
 
@@ -80,7 +80,7 @@ def trace(
     output = Shown.HTML if opened and output is Shown.TABLE else output
     if (write or opened) and output is not Shown.HTML:
         raise UsageError("-w and --open go with -o html")
-    from nslab.probes.pairs import Kind
+    from nslab.probes.probe import Kind
 
     kind = Kind.UDP if udp else Kind.ICMP if icmp else None
     if dump and output is Shown.HTML:

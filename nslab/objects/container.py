@@ -6,7 +6,8 @@ import hashlib
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from nslab.dataclass import dataclass, field
-from nslab.objects.base import Add, KernelObject, Layer
+from nslab.objects.base import Add, KernelObject
+from nslab.objects.keys import Layer
 from nslab.objects.process import PYTHON, QUIET, Supervised
 from nslab.quote import fill, quote
 
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from ipaddress import IPv4Address
 
-    from nslab.objects.base import Key, Step
+    from nslab.objects.base import Step
+    from nslab.objects.keys import Key
     from nslab.runtime.health_check import HealthCheck
 
 _OWN_PIDS = " --pid --fork --mount-proc"

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from nslab.probes.calls import CallResult
-    from nslab.probes.pairs import ProbeHost, Result
+    from nslab.probes.probe import ProbeHost, Result
 
     Trait: TypeAlias = Callable[["Item"], Hashable]
 Item = TypeVar("Item")

@@ -11,7 +11,8 @@ from nslab.dataclass import dataclass, replace
 from nslab.lab.types import ProxyMode
 from nslab.objects import names
 from nslab.probes.calls import Answer, Call, Way
-from nslab.probes.pairs import Outcome, ProbeHost, agnhost_port, has_way, places, seen_as, stand_in_ports
+from nslab.probes.pairs import agnhost_port, has_way, places, seen_as, stand_in_ports
+from nslab.probes.probe import Outcome, ProbeHost
 from nslab.probes.spread import Spread, spread_of
 from nslab.proxy.choose import choose
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from nslab.app.drift import Drift
     from nslab.lab.service_types import Service
     from nslab.lab.types import Lab
-    from nslab.probes.pairs import Kind
+    from nslab.probes.probe import Kind
     from nslab.trace.hops import Journey
 
 _PAUSE = 0.02  # seconds between two checks of a condition

@@ -12,7 +12,8 @@ from nslab.errors import UsageError
 from nslab.lab.dns import DOMAIN
 from nslab.lab.pod_types import Protocol
 from nslab.objects.names import namesake, pod_host
-from nslab.probes.pairs import Kind, places
+from nslab.probes.pairs import places
+from nslab.probes.probe import Kind
 
 if TYPE_CHECKING:
     from nslab.lab.pod_types import Pod

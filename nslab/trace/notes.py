@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nslab.lab.pod_types import Protocol
 from nslab.lab.types import ProxyMode
-from nslab.probes.pairs import Kind
+from nslab.probes.probe import Kind
 from nslab.trace.hops import Action
 
 if TYPE_CHECKING:

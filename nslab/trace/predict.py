@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nslab.dataclass import dataclass
 from nslab.dataclass import replace as changed
-from nslab.probes.pairs import Kind
+from nslab.probes.probe import Kind
 from nslab.quote import fill
 from nslab.trace.balanced import balanced
 from nslab.trace.branch import LO, Branch, Nat, ended, header_of, times

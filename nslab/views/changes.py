@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from nslab.compiler.addresses import address_of
 from nslab.compiler.networks import network
 from nslab.objects import names
-from nslab.objects.base import Add, Remove, is_object
+from nslab.objects.base import Add, Remove
+from nslab.objects.keys import is_object
 from nslab.objects.process import Process
 from nslab.objects.script import commands
 from nslab.trace.words import trouble, up
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from nslab.lab.types import Lab
-    from nslab.objects.base import KernelObject, Key, Plan, Step
+    from nslab.objects.base import KernelObject, Plan, Step
+    from nslab.objects.keys import Key
 
 
 def changes(lab: Lab, plan: Plan) -> list[str]:

@@ -20,7 +20,7 @@ from nslab.lab.types import Encapsulation
 from nslab.objects.names import CONTROL, SWITCH, host, pod_host
 from nslab.objects.needs import FULL
 from nslab.probes import places
-from nslab.probes.pairs import Kind
+from nslab.probes.probe import Kind
 from nslab.ruletext.iptables import TABLES
 from nslab.trace.hops import Action, End
 from tests.kernel.dumpkit import take

@@ -19,7 +19,7 @@ from nslab.app.up import up
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import UsageError
 from nslab.objects.names import netns
-from nslab.probes.pairs import Kind
+from nslab.probes.probe import Kind
 from nslab.trace.authors import BY_HAND
 from nslab.trace.hops import Action, End
 from nslab.views.journey import lines

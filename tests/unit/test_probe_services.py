@@ -16,7 +16,7 @@ from nslab.lab.types import Encapsulation, Lab, ProxyMode
 from nslab.objects.needs import HostFeatures
 from nslab.probes import Answer, Call, CallResult, Outcome, Spread, Try, Way, likelihood, survey_services
 from nslab.probes.cause import Cause
-from nslab.probes.pairs import ProbeHost
+from nslab.probes.probe import ProbeHost
 from nslab.probes.spread import tail, uneven
 from nslab.probes.verdict import FAR, NEAR, SERVICE, squares
 

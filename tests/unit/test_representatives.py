@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nslab.probes.cause import Cause, CauseKind, as_of, unfollowed
-from nslab.probes.pairs import Kind, Outcome, Probe, ProbeHost, Result
+from nslab.probes.probe import Kind, Outcome, Probe, ProbeHost, Result
 from nslab.probes.representatives import alike, pair_traits, representatives
 from nslab.probes.verdict import advice
 

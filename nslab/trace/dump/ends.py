@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nslab.api.words import shown
 from nslab.errors import UsageError
-from nslab.probes.pairs import Kind
+from nslab.probes.probe import Kind
 from nslab.trace.endpoints import TraceTarget, split
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nslab.objects.base import Add, Layer
+from nslab.objects.base import Add
+from nslab.objects.keys import Layer
 from nslab.objects.names import netns
 from nslab.objects.script import inside
 from nslab.quote import fill, one_line

@@ -19,7 +19,7 @@ from nodes import dumped, link, route
 
 from nslab.app.dumps import trace_dumps
 from nslab.errors import UsageError
-from nslab.probes.pairs import Kind
+from nslab.probes.probe import Kind
 from nslab.trace.hops import Action, End, Journey
 
 if TYPE_CHECKING:

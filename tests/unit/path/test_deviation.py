@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 
 from nslab.dataclass import replace
-from nslab.probes.pairs import Kind
+from nslab.probes.probe import Kind
 from nslab.trace.deviation import deviation
 from nslab.trace.endpoints import TraceTarget
 from nslab.trace.hops import Action, End, Hop, Journey

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
-from nslab.probes.pairs import Kind
+from nslab.probes.probe import Kind
 from nslab.trace.endpoints import TraceTarget
 from nslab.trace.hops import Action, End, Hop, Journey
 from nslab.trace.observed import Header
