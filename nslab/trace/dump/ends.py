@@ -65,7 +65,10 @@ def _comes_in(hosts: Sequence[DumpedHost], address: IPv4Address, aim: IPv4Addres
         best = {host.name: dev for host in hosts if host.owns(aim) and (dev := host.leads(address))}
     if len(best) != 1:
         where = f"{len(direct)} of the dumped hosts have it on a link" if direct else "no dumped host has it on a link"
-        raise UsageError(f"where does a packet from {address} come in? {where}, and none of them has the address {aim}")
+        raise UsageError(
+            f"where does a packet from {address} come in? {where}, and none of them has the address {aim}; "
+            "give the dump of the host where it does alone"
+        )
     ((name, dev),) = best.items()
     return TraceStart(name, address, dev, f"{name}'s way to {address} is by {dev}; there is no dump of {address}")
 
