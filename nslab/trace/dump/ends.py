@@ -57,12 +57,13 @@ def start(hosts: Sequence[DumpedHost], word: str, aim: IPv4Address) -> TraceStar
 
 
 def _comes_in(hosts: Sequence[DumpedHost], address: IPv4Address, aim: IPv4Address) -> TraceStart:
-    """At the host whose route to it is the most direct one; of several, at the one that has the packet's target."""
+    """At the host whose route to it is the most direct one; of several, at the one that has the target."""
     direct = {host.name: there for host in hosts if (there := host.routing.direct(address))}
     longest = max((length for _, length in direct.values()), default=0)
     best = {name: dev for name, (dev, length) in direct.items() if length == longest}
     if len(best) != 1:
-        best = {host.name: dev for host in hosts if host.owns(aim) and (dev := host.leads(address))}
+        likely = [host for host in hosts if host.owns(aim) or len(hosts) == 1]
+        best = {host.name: dev for host in likely if (dev := host.leads(address))}
     if len(best) != 1:
         where = f"{len(direct)} of the dumped hosts have it on a link" if direct else "no dumped host has it on a link"
         raise UsageError(
