@@ -57,15 +57,19 @@ def start(hosts: Sequence[DumpedHost], word: str, aim: IPv4Address) -> TraceStar
 
 
 def _comes_in(hosts: Sequence[DumpedHost], address: IPv4Address, aim: IPv4Address) -> TraceStart:
-    """At the host whose route to it is the most direct one; of several, at the one that has the packet's target."""
+    """At the host whose route to it is the most direct one; of several, at the one that has the target."""
     direct = {host.name: there for host in hosts if (there := host.routing.direct(address))}
     longest = max((length for _, length in direct.values()), default=0)
     best = {name: dev for name, (dev, length) in direct.items() if length == longest}
     if len(best) != 1:
-        best = {host.name: dev for host in hosts if host.owns(aim) and (dev := host.leads(address))}
+        likely = [host for host in hosts if host.owns(aim) or len(hosts) == 1]
+        best = {host.name: dev for host in likely if (dev := host.leads(address))}
     if len(best) != 1:
         where = f"{len(direct)} of the dumped hosts have it on a link" if direct else "no dumped host has it on a link"
-        raise UsageError(f"where does a packet from {address} come in? {where}, and none of them has the address {aim}")
+        raise UsageError(
+            f"where does a packet from {address} come in? {where}, and none of them has the address {aim}; "
+            "give the dump of the host where it does alone"
+        )
     ((name, dev),) = best.items()
     return TraceStart(name, address, dev, f"{name}'s way to {address} is by {dev}; there is no dump of {address}")
 

@@ -28,6 +28,8 @@ _KNOWN: Final = frozenset(
      "suppress_prefixlen", "ipproto", "tos", "protocol", "iif_detached", "oif_detached", "unresolved", "dport",
      "dport_start", "dport_end", "flags")
 )  # fmt: skip
+UNCLEAR: Final = 4
+"""The maximum number of rules that are not clear, of which both ways are followed."""
 _ANY: Final = IPv4Network("0.0.0.0/0")
 
 
@@ -99,17 +101,22 @@ class Routing:
 
     def choices(self, packet: HookPacket, iif: str = "") -> list[RouteChoice]:
         """The answers for a packet, which came in at `iif`, or which the node sends ("")."""
-        return [*self._from(0, packet, iif, ())]
+        found = [*self._from(0, packet, iif, ())]
+        if len({(one.taken, one.source) for one in found}) == 1:  # whether an unclear rule matches changes nothing
+            return [RouteChoice(found[0].taken, source=found[0].source)] if len(found) > 1 else found
+        return found
 
     def _from(self, place: int, packet: HookPacket, iif: str, doubts: tuple[str, ...]) -> Iterator[RouteChoice]:
         """The answers of the rules from a place on. A rule that is not clear matches, or does not."""
         while place < len(self._rules):
             rule, place = self._rules[place], place + 1
-            if not _matches(rule, packet, iif):
-                continue
-            if rule.unclear and len(doubts) < 4:
-                yield from self._from(place, packet, iif, (*doubts, rule.unclear))
+            fits = _fits(rule, packet, iif)
+            if fits and rule.unclear:
                 doubts = (*doubts, rule.unclear)
+                if len(doubts) <= UNCLEAR:
+                    yield from self._from(place, packet, iif, doubts)
+            elif fits is rule.negated:
+                continue
             if rule.action == "goto":
                 later = range(place, len(self._rules))
                 place = next((at for at in later if self._rules[at].priority >= rule.goto), place)
@@ -142,10 +149,11 @@ class Routing:
         return taken.dev, taken.to.prefixlen
 
 
-def _matches(rule: DumpedRule, packet: HookPacket, iif: str) -> bool:
+def _fits(rule: DumpedRule, packet: HookPacket, iif: str) -> bool:
+    """Whether a packet has all that a rule asks for, as far as that is clear."""
     value, mask = rule.mark
     low, high = rule.ports
-    found = (
+    return (
         packet.source in rule.source
         and packet.destination in rule.to
         and rule.iif in ("", iif or "lo")
@@ -155,7 +163,6 @@ def _matches(rule: DumpedRule, packet: HookPacket, iif: str) -> bool:
         and low <= packet.destination_port <= high
         and rule.tos in (0, packet.tos & 0x1C)
     )
-    return found != rule.negated
 
 
 def _chosen(route: DumpedRoute, doubts: tuple[str, ...]) -> Iterator[RouteChoice]:

@@ -290,6 +290,8 @@ def test_a_rule_of_routing_that_is_not_clear() -> None:
     journeys = trace_dumps([host], "host", "198.51.100.7:80")
     assert {journey.hops[-1].dev for journey in journeys} == {"eth0", "docker0"}
     assert {journey.notes for journey in journeys} == {("not understood: ip rule 10 (uid_end, uid_start)",)}
+    same = dumped("host", NODE_LINKS, NODE, DEFAULT, rule=rules)
+    assert only(same, "host", "198.51.100.7:80").notes == ()
 
 
 def test_several_nodes_and_their_ends() -> None:
