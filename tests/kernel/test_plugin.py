@@ -458,7 +458,7 @@ def test_what_a_killed_run_left_the_next_one_takes_away(user: pytest.Pytester) -
 def test_runs_side_by_side(user: pytest.Pytester) -> None:
     """As pytest-xdist's workers are: each in a process of its own, each with the same test of the same lab."""
     text = "    assert lab.pod('shell').http('10.96.1.1/hostname').text == 'web'\n    assert lab.diff() == []\n"
-    user.makepyfile(f"import pytest\n\n@pytest.mark.parametrize('n', range(3))\ndef test_a(lab, n):\n{text}")
+    user.makepyfile(f"import pytest\n\n@pytest.mark.parametrize('n', range(2))\ndef test_a(lab, n):\n{text}")
     argv = [*COMMAND, "-q"]
     runs = [subprocess.Popen(argv, cwd=user.path, text=True, stdout=subprocess.PIPE) for _ in range(2)]
     output = [one.communicate(timeout=60)[0] for one in runs]
