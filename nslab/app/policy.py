@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nslab.errors import UsageError
-from nslab.lab.types import Plugin
+from nslab.lab.network_rules import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,8 +28,8 @@ def felix_text(sources: Sequence[Source], file: str, name: str, version: str) ->
     if version not in RELEASES:
         raise UsageError(f"--calico-version is one of {', '.join(RELEASES)}, not {version!r}")
     lab = assign_addresses(load_sources(sources, file))
-    if lab.plugin is not Plugin.CALICO:
-        raise UsageError(f"{file}: plugin {lab.plugin} has no Felix, which is a part of calico")
+    if not RULES[lab.plugin].policies:
+        raise UsageError(f"{file}: {RULES[lab.plugin].label} no Felix, which is a part of calico")
     for node in lab.nodes:
         if node.name == name:
             return render(felix.items(cluster(lab), felix_node(lab, node, version)))

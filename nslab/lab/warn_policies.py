@@ -9,7 +9,6 @@ from nslab.api.words import shown
 from nslab.errors import FieldError
 from nslab.lab.policy_views import conditions, is_policy, peer
 from nslab.lab.stream import is_later_hook
-from nslab.lab.types import Plugin
 from nslab.policy.model import Namespace
 
 if TYPE_CHECKING:
@@ -20,16 +19,13 @@ if TYPE_CHECKING:
     from nslab.lab.pod_types import Pod
     from nslab.lab.stream import Documents
 
-ENFORCING = (Plugin.CALICO,)
-
 
 def policies(found: Documents) -> Iterator[FieldError]:
     """Policies without an enforcer, without pods, and with names of ports that no pod has."""
     there = [one for one in found.others if is_policy(one) and not is_later_hook(one)]
-    if there and found.lab.document is not None and found.lab.plugin not in ENFORCING:
-        which = "without a plugin" if found.lab.plugin is Plugin.NONE else f"with plugin {found.lab.plugin}"
-        text = f"{which}, nothing enforces a NetworkPolicy: each pod reaches each other as if there were none"
-        yield FieldError((*there[0].path, "kind"), text)
+    if there and found.lab.document is not None and not found.lab.rules.policies:
+        text = f"{found.lab.rules.label} nothing that enforces NetworkPolicies"
+        yield FieldError((*there[0].path, "kind"), f"{text}: pods reach each other as if there were none")
     pods = [one.view for one in found.pods]
     labels = {one.name: one.labels for one in found.others if one.kind == "Namespace"}
     for one in there:

@@ -127,11 +127,11 @@ def test_what_is_probably_a_mistake_is_a_warning(old: str, new: str, says: str) 
 
 
 @pytest.mark.parametrize(
-    ("plugin", "which"), [("kubenet", "with plugin kubenet"), ("none", "without a plugin")]
+    ("plugin", "which"), [("kubenet", "kubenet has"), ("none", "without a plugin there is")]
 )  # fmt: skip
 def test_a_plugin_that_enforces_none(plugin: str, which: str) -> None:
     assert warned(GOOD, LAB.replace("calico", plugin)) == [
-        f"12:7: {which}, nothing enforces a NetworkPolicy: each pod reaches each other as if there were none",
+        f"12:7: {which} nothing that enforces NetworkPolicies: pods reach each other as if there were none",
         "kept, not acted on: 1 NetworkPolicy",
     ]
 
