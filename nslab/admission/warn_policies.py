@@ -24,10 +24,8 @@ def policies(found: Documents) -> Iterator[FieldError]:
     """Policies without an enforcer, without pods, and with names of ports that no pod has."""
     there = [one for one in found.others if is_policy(one) and not is_later_hook(one)]
     if there and found.lab.document is not None and not found.lab.rules.policies:
-        text = (
-            f"{found.lab.rules.label} nothing that enforces a NetworkPolicy: each pod reaches each other all the same"
-        )
-        yield FieldError((*there[0].path, "kind"), text)
+        text = f"{found.lab.rules.label} nothing that enforces NetworkPolicies"
+        yield FieldError((*there[0].path, "kind"), f"{text}: pods reach each other as if there were none")
     pods = [one.view for one in found.pods]
     labels = {one.name: one.labels for one in found.others if one.kind == "Namespace"}
     for one in there:

@@ -29,7 +29,7 @@ def felix_text(sources: Sequence[Source], file: str, name: str, version: str) ->
         raise UsageError(f"--calico-version is one of {', '.join(RELEASES)}, not {version!r}")
     lab = assign_addresses(load_sources(sources, file))
     if not RULES[lab.plugin].policies:
-        raise UsageError(f"{file}: plugin {lab.plugin} has no Felix, which is a part of calico")
+        raise UsageError(f"{file}: {RULES[lab.plugin].label} no Felix, which is a part of calico")
     for node in lab.nodes:
         if node.name == name:
             return render(felix.items(cluster(lab), felix_node(lab, node, version)))

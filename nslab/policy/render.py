@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.ruletext.ipset import made
 from nslab.ruletext.iptables import saved_text
 
 if TYPE_CHECKING:
@@ -16,11 +17,5 @@ def render(items: Items) -> str:
 
 
 def sets_text(items: Items) -> str:
-    """The sets, each with its members."""
-    lines: dict[str, list[str]] = {}
-    for item, body in items.items():
-        if item[0] == "ipset":
-            lines.setdefault(item[1], []).insert(0, f"create {item[1]} {' '.join(body)}")
-        elif item[0] == "member":
-            lines.setdefault(item[1], []).append(f"add {item[1]} {item[2]}")
-    return "".join(f"{line}\n" for own in lines.values() for line in own)
+    """The sets, then their members."""
+    return "".join(f"{line}\n" for line in made(items))

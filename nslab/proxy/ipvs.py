@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from nslab.proxy import ipsets
 from nslab.proxy.choose import choose
 from nslab.proxy.mode import Part
+from nslab.ruletext.ipset import ended, made
 from nslab.ruletext.iptables import iptables_commands, sysctl_commands
 from nslab.ruletext.ipvsadm import ipvsadm_lines
 from nslab.ruletext.items import NodeCommand
@@ -181,12 +182,12 @@ def commands(old: Items, new: Items, proxy: Proxy) -> tuple[NodeCommand, ...]:
     added = {item: body for item, body in new.items() if item not in old}
     return (
         *sysctl_commands(old, new),
-        *_command("\n".join(ipsets.made(added)), "ipset", "-exist", "restore"),
+        *_command("\n".join(made(added)), "ipset", "-exist", "restore"),
         *iptables_commands(old, new, proxy.iptables),
         *_command("\n".join(_addresses_go(removed)), "ip", "-batch", "-"),
         *_command("\n".join(ipvsadm_lines(old, new)), "ipvsadm", "-R"),
         *_command("\n".join(_addresses_come(added)), "ip", "-batch", "-"),
-        *_command("\n".join(ipsets.ended(removed)), "ipset", "-exist", "restore"),
+        *_command("\n".join(ended(removed)), "ipset", "-exist", "restore"),
     )
 
 

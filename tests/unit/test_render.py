@@ -243,7 +243,7 @@ def test_the_release_of_calico_decides_on_names() -> None:
         (
             ("--policy",),
             OF_PLUGIN.replace("PLUGIN", "kubenet") + POLICY,
-            "-: plugin kubenet has no Felix, which is a part of calico",
+            "-: kubenet has no Felix, which is a part of calico",
         ),
     ],
 )

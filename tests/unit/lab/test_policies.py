@@ -131,7 +131,7 @@ def test_what_is_probably_a_mistake_is_a_warning(old: str, new: str, says: str) 
 )  # fmt: skip
 def test_a_plugin_that_enforces_none(plugin: str, which: str) -> None:
     assert warned(GOOD, LAB.replace("calico", plugin)) == [
-        f"12:7: {which} nothing that enforces a NetworkPolicy: each pod reaches each other all the same",
+        f"12:7: {which} nothing that enforces NetworkPolicies: pods reach each other as if there were none",
         "kept, not acted on: 1 NetworkPolicy",
     ]
 
