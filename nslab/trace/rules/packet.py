@@ -16,8 +16,8 @@ ICMP, TCP, UDP, SCTP = 1, 6, 17, 132
 FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
 WITH_PORTS = frozenset((TCP, UDP, SCTP, 33, 136))
 """The protocols whose header begins with two ports: also DCCP and UDP-Lite."""
-CHOSEN = (1024, 65535)
-"""A sender's kernel chooses one of these ports for what has the port 0 here."""
+CHOSEN = (32768, 60999)
+"""Linux chooses one of these ports (ip_local_port_range) for what has the port 0 here."""
 
 CtState: TypeAlias = Literal["NEW", "ESTABLISHED", "RELATED", "INVALID", "UNTRACKED"]
 AddressKind: TypeAlias = Literal["LOCAL", "BROADCAST", "MULTICAST", "UNICAST"]
