@@ -37,7 +37,7 @@ _HEADERS = 1 << 14
 _QUESTION = 1 << 12
 
 
-class Health:
+class ServingStatus:
     """What the service answers."""
 
     def __init__(self, service: str, delay: int) -> None:
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str], report: int = -1) -> Never:
 def serve(loop: Loop, flags: Sequence[str]) -> None:
     """Open both servers. ValueError for a wrong flag."""
     values = agnhost.parse(flags, FLAGS)
-    health = Health(values["service"], values["delay-unhealthy-sec"])
+    health = ServingStatus(values["service"], values["delay-unhealthy-sec"])
     switch = agnhost.bind(socket.SOCK_STREAM, values["http-port"], "http-port")
     agnhost.accept(loop, switch, lambda peer: _Switch(loop, peer, health))
     agnhost.log(f"Http server starting to listen on :{values['http-port']}")
@@ -77,7 +77,7 @@ def serve(loop: Loop, flags: Sequence[str]) -> None:
 class _Switch(agnhost.HttpPeer):
     """A connection to the HTTP server."""
 
-    def __init__(self, loop: Loop, peer: socket.socket, health: Health) -> None:
+    def __init__(self, loop: Loop, peer: socket.socket, health: ServingStatus) -> None:
         super().__init__(loop, peer)
         self._health = health
 
@@ -102,7 +102,7 @@ class GrpcPeer(agnhost.TcpPeer):
 
     block = 1 << 14
 
-    def __init__(self, loop: Loop, peer: socket.socket, health: Health) -> None:
+    def __init__(self, loop: Loop, peer: socket.socket, health: ServingStatus) -> None:
         super().__init__(loop, peer)
         self._health, self._decoder = health, HeaderDecoder()
         self._calls: dict[int, _Call] = {}

@@ -19,7 +19,7 @@ _SHARED = ("SVC", "SVL", "EXT", "FW", "XLB")
 _NFT = ("service", "local", "external", "firewall", "affinity")
 
 
-class NamedPort(NamedTuple):
+class PortName(NamedTuple):
     """A port of a Service. `name`: NAMESPACE/NAME:PORT; `protocol` in small letters."""
 
     name: str
@@ -32,10 +32,10 @@ class ServiceNames:
     (protocol, IP, port; of node ports "" as IP). `pods`: NAMESPACE/NAME by IP:PORT.
     """
 
-    ports: Mapping[str, NamedPort]
-    chains: Mapping[str, NamedPort]
-    endpoint_chains: Mapping[str, NamedPort]
-    addresses: Mapping[tuple[str, str, int], NamedPort]
+    ports: Mapping[str, PortName]
+    chains: Mapping[str, PortName]
+    endpoint_chains: Mapping[str, PortName]
+    addresses: Mapping[tuple[str, str, int], PortName]
     pods: Mapping[str, str]
 
     def in_comment(self, comment: str) -> str:
@@ -47,21 +47,21 @@ class ServiceNames:
         found = self.chains.get(chain) or self.endpoint_chains.get(chain)
         return found.name if found else ""
 
-    def at(self, protocol: str, address: str, port: int) -> NamedPort | None:
+    def at(self, protocol: str, address: str, port: int) -> PortName | None:
         """The Service at an address, or at a node port."""
         return self.addresses.get((protocol, address, port)) or self.addresses.get((protocol, "", port))
 
 
 def service_names(services: Iterable[ServiceInfo]) -> ServiceNames:
     """The names of all Services that a kube-proxy sees."""
-    ports: dict[str, NamedPort] = {}
-    chains: dict[str, NamedPort] = {}
-    ends: dict[str, NamedPort] = {}
-    addresses: dict[tuple[str, str, int], NamedPort] = {}
+    ports: dict[str, PortName] = {}
+    chains: dict[str, PortName] = {}
+    ends: dict[str, PortName] = {}
+    addresses: dict[tuple[str, str, int], PortName] = {}
     pods: dict[str, str] = {}
     for service in services:
         for port in service.ports:
-            one = NamedPort(port_name(service, port), port.protocol.lower())
+            one = PortName(port_name(service, port), port.protocol.lower())
             ports[one.name] = one
             chains |= dict.fromkeys(_chains(service, port, one), one)
             ends |= dict.fromkeys(_endpoint_chains(service, port, one), one)
@@ -70,13 +70,13 @@ def service_names(services: Iterable[ServiceInfo]) -> ServiceNames:
     return ServiceNames(ports, chains, ends, addresses, pods)
 
 
-def _chains(service: ServiceInfo, port: Port, one: NamedPort) -> list[str]:
+def _chains(service: ServiceInfo, port: Port, one: PortName) -> list[str]:
     hashed = port_hash(one.name, one.protocol)
     base = nft_name(f"{service.key}/{one.protocol}/{port.name}")
     return [*(f"KUBE-{kind}-{hashed}" for kind in _SHARED), *(f"{kind}-{base}" for kind in _NFT)]
 
 
-def _endpoint_chains(service: ServiceInfo, port: Port, one: NamedPort) -> Iterator[str]:
+def _endpoint_chains(service: ServiceInfo, port: Port, one: PortName) -> Iterator[str]:
     whole = f"{service.key}/{one.protocol}/{port.name}"
     for end in port.endpoints:
         yield f"KUBE-SEP-{endpoint_hash(one.name, one.protocol, f'{end.ip}:{end.port}')}"

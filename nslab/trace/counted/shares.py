@@ -11,7 +11,7 @@ from nslab.trace.counted.values import EndpointShare, ServiceShare
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from nslab.trace.counted.names import NamedPort, ServiceNames
+    from nslab.trace.counted.names import PortName, ServiceNames
     from nslab.trace.counted.values import CountedChain, CountedRule
     from nslab.trace.observed import ConntrackEntry
 
@@ -58,7 +58,7 @@ def _dnat(chain: CountedChain | None) -> tuple[str, CountedRule] | None:
 
 
 def _share(
-    service: NamedPort,
+    service: PortName,
     chain: CountedChain,
     ends: Iterable[tuple[str, CountedRule, float]],
     known: Mapping[tuple[str, str], int],

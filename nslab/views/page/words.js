@@ -18,7 +18,7 @@ const WORDS = {
       service: "Service" },
     actions: {},
     ends: { delivered: "delivered, and answered", refused: "refused", unreachable: "unreachable", rejected: "rejected",
-      dropped: "dropped", lost: "timed out" },
+      dropped: "dropped", lost: "timed out", left: "out of sight", unknown: "not known" },
   },
   ko: {
     other: "English", theme: "밝게 또는 어둡게", skip: "그림 건너뛰기", picture: "그림", details: "자세히",
@@ -39,9 +39,9 @@ const WORDS = {
       service: "Service" },
     actions: { send: "보냄", bridge: "브리지", DNAT: "DNAT", SNAT: "SNAT", "reverse DNAT": "역방향 DNAT",
       "reverse SNAT": "역방향 SNAT", forward: "포워딩", encapsulate: "캡슐화", decapsulate: "캡슐 해제",
-      receive: "받음", drop: "버림", reject: "거부", lost: "사라짐" },
+      receive: "받음", "come in": "들어옴", drop: "버림", reject: "거부", lost: "사라짐" },
     ends: { delivered: "전달되고 응답을 받음", refused: "거절됨", unreachable: "도달할 수 없음", rejected: "거부됨",
-      dropped: "버려짐", lost: "응답 없음" },
+      dropped: "버려짐", lost: "응답 없음", left: "보이지 않는 곳으로 나감", unknown: "알 수 없음" },
   },
 };
 

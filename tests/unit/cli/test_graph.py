@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from nslab.cli.app import build
+from nslab.cli.commands import build
 from nslab.errors import Missing, UsageError
 from nslab.linux import handed_over
 

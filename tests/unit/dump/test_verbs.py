@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 from test_hostile import written
 
 from nslab.app.dumps import script
-from nslab.cli.app import build
+from nslab.cli.commands import build
 from nslab.errors import NslabError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nslab.components.images import agnhost
-from nslab.components.images.grpc_health import FLAGS, GrpcPeer, Health, asked
+from nslab.components.images.grpc_health import FLAGS, GrpcPeer, ServingStatus, asked
 from nslab.components.kubelet.grpc_client import probe, question
 from nslab.components.runtime.loop import Loop
 from nslab.wire import http2
@@ -32,7 +32,7 @@ class Server:
     """The service on a port of this machine's loopback, in a thread."""
 
     def __init__(self, service: str = "", delay: int = -1) -> None:
-        self.health, self._loop = Health(service, delay), Loop()
+        self.health, self._loop = ServingStatus(service, delay), Loop()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.setblocking(False)
         self.port = self._listener.getsockname()[1]
@@ -78,8 +78,12 @@ def test_the_kubelet_asks(server: Server) -> None:
 
 
 def test_it_becomes_unhealthy_in_time() -> None:
-    assert (Health("", -1).check(""), Health("", 60).check(""), Health("", 0).check("")) == (1, 1, 2)
-    assert Health("a", -1).check("") is None
+    assert (ServingStatus("", -1).check(""), ServingStatus("", 60).check(""), ServingStatus("", 0).check("")) == (
+        1,
+        1,
+        2,
+    )
+    assert ServingStatus("a", -1).check("") is None
 
 
 def calls(server: Server, *paths: str, service: str = "shop") -> list[dict[str, str]]:
