@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import tempfile
@@ -24,6 +25,8 @@ PAUSE = 0.01
 """Seconds between two looks at what a terminal says."""
 MISSING = 4
 """How `nslab doctor LAB` ends where the kernel lacks something for the lab."""
+WAITING = re.compile(r"^waiting for nslab .*\n", re.MULTILINE)
+"""Who types as fast as a test meets what the command before left to end by itself: pods of a Deployment scaled down."""
 WANTED = {"ipvs": {"ip_vs", "dummy"}, "nftables": {"nftables nat"}}
 """What a kernel must have, by doctor's names, for a guide's fences that are about one proxy mode."""
 
@@ -79,7 +82,7 @@ class Learner:
         done = self._run(self._typed(command))
         if done.returncode != command.status:
             return f"ended with {done.returncode}: {done.stdout}"
-        return wrong(command.shown, done.stdout)
+        return wrong(command.shown, WAITING.sub("", done.stdout))
 
     def leaves(self, terminal: int) -> None:
         """Press ^C there, and close it."""
