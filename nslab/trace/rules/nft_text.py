@@ -51,7 +51,7 @@ def _nat(body: Any) -> str:
     address, port = (value_text(body[key]) if key in body else "" for key in ("addr", "port"))
     flags = body.get("flags", ())
     words = [f" to {address}{f':{port}' if port else ''}"] if address or port else []
-    return "".join([*words, *(f" {flag}" for flag in ([flags] if isinstance(flags, str) else flags))])
+    return "".join([*words, *(f" {flag}" for flag in (flags if isinstance(flags, list | tuple) else [flags]))])
 
 
 def value_text(value: Any) -> str:
