@@ -80,10 +80,6 @@ def test_the_kubelet_asks(server: Server) -> None:
 def test_it_becomes_unhealthy_in_time() -> None:
     never, later, at_once = (ServingStatus("", delay).check("") for delay in (-1, 60, 0))
     assert (never, later, at_once) == (1, 1, 2)
-        1,
-        1,
-        2,
-    )
     assert ServingStatus("a", -1).check("") is None
 
 
