@@ -482,6 +482,8 @@ def test_the_command_line(lab: Lab) -> None:
         ("box", "onee"): "has no host and no Service onee; did you mean one?",
         ("box", "node1"): "say to which port: nslab trace",
         ("box", "one:x"): "x is not a port",
+        ("box", "fe80::1"): "fe80::1 is an IPv6 address",
+        ("fe80::1", "one"): "fe80::1 is an IPv6 address",
         ("box", "one", "--udp", "--icmp"): "a packet is one of them",
     }.items():
         done = nslab("trace", lab.name, *words)
