@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from nslab.trace.dump.host import DumpedHost
 
+
 class TraceStart(NamedTuple):
     """Where a packet begins: a dumped host; or the interface at which it comes in from another one, and why there."""
 
