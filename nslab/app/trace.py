@@ -29,8 +29,8 @@ from nslab.quote import fill
 from nslab.ruletext.comments import without_comment
 from nslab.trace.authors import Authors
 from nslab.trace.deviation import deviation
-from nslab.trace.endpoints import names_to_ask, resolved, source, target
 from nslab.trace.ending import RP_FILTERED
+from nslab.trace.endpoints import names_to_ask, resolved, source, target
 from nslab.trace.hops import End, Journey
 from nslab.trace.journey import hops
 from nslab.trace.known import Known
