@@ -17,7 +17,7 @@ class Hook(BuildHookInterface):
         sys.path.insert(0, self.root)
         try:
             from nslab.cli import complete, manual
-            from nslab.cli.app import tree
+            from nslab.cli.commands import tree
         finally:
             sys.path.remove(self.root)
         self.folder = tempfile.TemporaryDirectory(prefix="nslab-build-")

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nslab.admission.load import load
 from nslab.api.documents import MANIFESTS
 from nslab.errors import NslabError
-from nslab.lab.load import load
 from nslab.linux.netns import labs
 from nslab.objects.names import pod_host
 

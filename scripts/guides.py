@@ -6,11 +6,11 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from nslab.admission.load import load
 from nslab.compiler.placement import assign_addresses
 from nslab.exercises.types import Language
 from nslab.lab.course import filled_file, guide_file
 from nslab.lab.find import shipped
-from nslab.lab.load import load
 from nslab.views.guide import read
 from nslab.views.markdown import with_marks
 

@@ -11,10 +11,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from nslab.admission.load import load
 from nslab.compiler.placement import assign_addresses
 from nslab.lab.course import guide_file
 from nslab.lab.find import check_file, folder
-from nslab.lab.load import load
 from nslab.linux.timeouts import scaled
 from nslab.views.guide import read
 from tests import prefork

@@ -26,6 +26,12 @@ def address_fault(word: str) -> str:
     return ""
 
 
+def valid_address(word: str) -> IPv4Address:
+    """The address of a word without fault; IPv4Address(word), which looks for faults, takes three times as long."""
+    first, second, third, fourth = map(int, word.split("."))
+    return IPv4Address(first << 24 | second << 16 | third << 8 | fourth)
+
+
 def network_fault(word: str) -> str:
     """The error in an IPv4 network (ADDRESS/LENGTH), or ""."""
     address, slash, length = word.partition("/")

@@ -39,8 +39,9 @@ def as_applied(value: dict[str, Any]) -> dict[str, Any]:
     A load balancer's address stays: it comes from a real load balancer.
     """
     metadata, status = value.get("metadata", {}), value.pop("status", None) or {}
-    for name in SERVER_SET & metadata.keys():
-        del metadata[name]
+    if not SERVER_SET.isdisjoint(metadata):
+        for name in SERVER_SET & metadata.keys():
+            del metadata[name]
     metadata.get("annotations", {}).pop(LAST_APPLIED, None)
     if value.get("kind") == "Service" and "loadBalancer" in status:
         value["status"] = {"loadBalancer": status["loadBalancer"]}

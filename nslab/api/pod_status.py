@@ -36,13 +36,13 @@ def pod_status(pod: Object) -> str:
 
 def ready_containers(pod: Object) -> int:
     """How many sidecars and containers run and are ready."""
-    return sum(_runs_ready(one) for one in (*_sidecar_statuses(pod), *_statuses(pod, "containerStatuses")))
+    return sum(_runs_ready(one) for one in (*_sidecar_statuses(pod), *statuses(pod, "containerStatuses")))
 
 
 def counted_containers(pod: Object) -> int:
     """How many sidecars and containers it has: those that can be ready."""
     spec = pod["spec"]
-    return len(spec.get("containers", ())) + sum(map(_is_sidecar, spec.get("initContainers", ())))
+    return len(spec.get("containers", ())) + sum(map(is_sidecar, spec.get("initContainers", ())))
 
 
 def restarts(pod: Object) -> tuple[int, float]:
@@ -50,9 +50,9 @@ def restarts(pod: Object) -> tuple[int, float]:
 
     While it initializes, those of its init containers count; later, those of its sidecars and containers.
     """
-    every = _statuses(pod, "initContainerStatuses")
+    every = statuses(pod, "initContainerStatuses")
     if not _is_initializing(pod):
-        every = (*_sidecar_statuses(pod), *_statuses(pod, "containerStatuses"))
+        every = (*_sidecar_statuses(pod), *statuses(pod, "containerStatuses"))
     ends = [one.get("lastState", {}).get("terminated", {}).get("finishedAt") for one in every]
     last = max((seconds_of(end) for end in ends if end), default=0.0)
     return sum(one.get("restartCount", 0) for one in every), last
@@ -66,7 +66,7 @@ def restarts_text(count: int, seconds: float | None) -> str:
 def is_initialized(pod: Object) -> bool:
     """Whether its init containers are through, or a regular container was started (the kubelet's condition)."""
     started = any(
-        "waiting" not in one.get("state", {}) or one.get("lastState") for one in _statuses(pod, "containerStatuses")
+        "waiting" not in one.get("state", {}) or one.get("lastState") for one in statuses(pod, "containerStatuses")
     )
     return started or _unfinished(pod) is None
 
@@ -84,7 +84,7 @@ def _is_initializing(pod: Object) -> bool:
 def _initializing(pod: Object) -> str:
     """The word of a pod whose init containers are not through."""
     number = _unfinished(pod) or 0
-    state = _statuses(pod, "initContainerStatuses")[number].get("state", {})
+    state = statuses(pod, "initContainerStatuses")[number].get("state", {})
     if "terminated" in state:
         return f"Init:{_ended(state['terminated'])}"
     reason = state.get("waiting", {}).get("reason", "")
@@ -94,8 +94,8 @@ def _initializing(pod: Object) -> str:
 
 def _unfinished(pod: Object) -> int | None:
     """The number of the first init container that is not through: not ended with 0, or as a sidecar not started."""
-    sidecars = {one.get("name") for one in pod["spec"].get("initContainers", ()) if _is_sidecar(one)}
-    for number, one in enumerate(_statuses(pod, "initContainerStatuses")):
+    sidecars = {one.get("name") for one in pod["spec"].get("initContainers", ()) if is_sidecar(one)}
+    for number, one in enumerate(statuses(pod, "initContainerStatuses")):
         ended = one.get("state", {}).get("terminated", {}).get("exitCode") == 0
         if not ended and not (one.get("name") in sidecars and one.get("started")):
             return number
@@ -108,17 +108,19 @@ def _ended(state: Object) -> str:
     return f"Signal:{state['signal']}" if state.get("signal") else f"ExitCode:{state.get('exitCode', 0)}"
 
 
-def _statuses(pod: Object, field: str) -> Sequence[Object]:
+def statuses(pod: Object, field: str) -> Sequence[Object]:
+    """The statuses of its containers of one kind: containerStatuses, initContainerStatuses."""
     found: Sequence[Object] = pod.get("status", {}).get(field, ())
     return found
 
 
 def _sidecar_statuses(pod: Object) -> Sequence[Object]:
-    sidecars = {one.get("name") for one in pod["spec"].get("initContainers", ()) if _is_sidecar(one)}
-    return [one for one in _statuses(pod, "initContainerStatuses") if one.get("name") in sidecars]
+    sidecars = {one.get("name") for one in pod["spec"].get("initContainers", ()) if is_sidecar(one)}
+    return [one for one in statuses(pod, "initContainerStatuses") if one.get("name") in sidecars]
 
 
-def _is_sidecar(container: Object) -> bool:
+def is_sidecar(container: Object) -> bool:
+    """Whether an init container runs beside what follows it."""
     return bool(container.get("restartPolicy") == "Always")
 
 

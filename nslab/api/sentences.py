@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 from nslab.api.words import dotted, quoted
 from nslab.errors import FieldError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from nslab.api.document import Document
 
@@ -62,6 +63,21 @@ def duplicate(value: object) -> str:
 def unsupported(value: str, supported: Iterable[str]) -> str:
     """A value outside an enumeration."""
     return f"Unsupported value: {quoted(value)}: supported values: {', '.join(map(quoted, sorted(supported)))}"
+
+
+def port_name_faults(name: str) -> Iterator[str]:
+    """What is wrong with the name of a container's port (IsValidPortName)."""
+    checks = (
+        (len(name) <= 15, "must be no more than 15 characters"),
+        (
+            re.fullmatch("[-a-z0-9]+", name),
+            "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)",
+        ),
+        (re.search("[a-z]", name), "must contain at least one letter (a-z)"),
+        ("--" not in name, "must not contain consecutive hyphens"),
+        (not name or "-" not in (name[0], name[-1]), "must not begin or end with a hyphen"),
+    )
+    yield from (why for good, why in checks if not good)
 
 
 def _value(value: object) -> str:

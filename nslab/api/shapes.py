@@ -141,9 +141,10 @@ class AddressShape(Shape):
     def right(self, value: Any, walk: Walk) -> bool:
         if isinstance(value, dict | list):
             return walk.must(value, self.what)
+        if isinstance(value, str) and not self.fault(value):
+            return True
         here = walk.here
-        good = isinstance(value, str) and not self.fault(value)
-        return good or walk.tell(value, lambda node: f"{here}: {self.fault(node.value)}")
+        return walk.tell(value, lambda node: f"{here}: {self.fault(node.value)}")
 
 
 class Choice(Shape):
@@ -155,8 +156,10 @@ class Choice(Shape):
     def right(self, value: Any, walk: Walk) -> bool:
         if isinstance(value, dict | list):
             return walk.must(value, f"one of {', '.join(self.of)}")
+        if value in self.of:
+            return True
         here = walk.here
-        return value in self.of or walk.tell(
+        return walk.tell(
             value, lambda node: f"{here}: unknown value {shown(node.value)}{did_you_mean(node.value, self.of)}"
         )
 

@@ -187,6 +187,20 @@ def _data(one: Object, _: float) -> str:
     return str(len(one.get("data") or {}) + len(one.get("binaryData") or {}) + len(one.get("stringData") or {}))
 
 
+def _seen(field: str) -> Cell:
+    return lambda one, now: since(one.get(field), now)
+
+
+def _about(one: Object, _: float) -> str:
+    about = one.get("involvedObject", {})
+    return f"{str(about.get('kind', '')).lower()}/{about.get('name', '')}"
+
+
+def _source(one: Object, _: float) -> str:
+    source = one.get("source", {})
+    return ", ".join(str(source[field]) for field in ("component", "host") if source.get(field)) or NONE
+
+
 def _hosts(one: Object, _: float) -> str:
     return _several([rule["host"] for rule in one["spec"].get("rules") or () if rule.get("host")] or ["*"])
 
@@ -285,6 +299,18 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("EXTERNAL-IP", _node_address("ExternalIP"), wide=True),
         Column("OS-IMAGE", _at("status", "nodeInfo", "osImage"), wide=True),
         Column("KERNEL-VERSION", _at("status", "nodeInfo", "kernelVersion"), wide=True),
+    ),
+    "Event": (
+        Column("LAST SEEN", _seen("lastTimestamp")),
+        Column("TYPE", _at("type")),
+        Column("REASON", _at("reason")),
+        Column("OBJECT", _about),
+        Column("SUBOBJECT", lambda one, _: str(one.get("involvedObject", {}).get("fieldPath", "")), wide=True),
+        Column("SOURCE", _source, wide=True),
+        Column("MESSAGE", lambda one, _: " ".join(str(one.get("message", "")).splitlines())),
+        Column("FIRST SEEN", _seen("firstTimestamp"), wide=True),
+        Column("COUNT", _at("count"), wide=True),
+        Column("NAME", _name, wide=True),
     ),
     "Namespace": (NAME, Column("STATUS", lambda one, _: one.get("status", {}).get("phase", "Active")), AGE),
     "ConfigMap": (NAME, Column("DATA", _data), AGE),

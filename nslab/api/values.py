@@ -52,6 +52,14 @@ class Source(NamedTuple):
     text: str
 
 
+class _PlainValues(dict[str, Any]):
+    """The values of plain scalars by their text, each computed once."""
+
+    def __missing__(self, word: str) -> Any:
+        self[word] = found = value(word)
+        return found
+
+
 class Reader:
     """One walk through files. `budget`: the number of values it may read; an alias counts each time it is used.
 
@@ -62,7 +70,7 @@ class Reader:
         self.sources, self.file = sources, sources[0].file
         self.budget = 100_000 + 2 * sum(len(one.text) for one in sources)
         self.errors: list[FieldError] = []
-        self.plain: dict[str, Any] = {}
+        self.plain = _PlainValues()
         self.names: dict[str, str] = {}
         # Only an escape sequence can produce an unfit character.
         self.escapes = any("\\" in one.text for one in sources)
@@ -100,10 +108,7 @@ class Reader:
                 first = next(one for one, _ in node.value if one.value == key.value).start_mark.line + 1
                 self.say(key, f"{dotted((*path, name))} is given twice (first in line {first})")
             elif item.tag == PLAIN:
-                word = item.value
-                if word not in plain:
-                    plain[word] = value(word)
-                made[name] = plain[word]
+                made[name] = plain[item.value]
             elif item.tag == STR and simple and item.__class__ is ScalarNode:
                 made[name] = item.value
             else:
@@ -142,8 +147,6 @@ class Reader:
     def _scalar(self, node: ScalarNode, path: FieldPath) -> Any:
         word: str = node.value
         if node.tag == PLAIN:
-            if word not in self.plain:
-                self.plain[word] = value(word)
             return self.plain[word]
         if node.tag == STR:
             if self.escapes and UNFIT.search(word := _paired(word)):

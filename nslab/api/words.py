@@ -63,6 +63,11 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else "".join(names)
 
 
+def some(names: Sequence[str], most: int = 12) -> str:
+    """`a, b, c`, or the first of many: `a, b, c …`."""
+    return f"{', '.join(names[:most])}{' …' if len(names) > most else ''}"
+
+
 def counted(number: int, noun: str) -> str:
     """`1 pod`, `2 pods`, `5 addresses`."""
     if number == 1:

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from nslab.api.words import nearest, shown
+from nslab.api.words import nearest, shown, some
 from nslab.dataclass import dataclass
 from nslab.errors import UsageError
 from nslab.linux.capture import InterfaceCapture, interfaces
@@ -135,11 +135,7 @@ def _way_on(word: str, every: Sequence[CapturedInterface]) -> str:
     devs = [one.name.partition(":")[2] for one in every if one.host == host]
     if devs:
         near = nearest(dev, devs)
-        return f"did you mean {host}:{near}?" if near else f"it has {_few([f'{host}:{one}' for one in devs])}"
+        return f"did you mean {host}:{near}?" if near else f"it has {some([f'{host}:{one}' for one in devs])}"
     hosts = [*dict.fromkeys(one.host for one in every)]
     meant = namesake(host, hosts) or nearest(host, hosts)
-    return f"did you mean {meant}?" if meant else f"it has {_few(hosts)}"
-
-
-def _few(known: Sequence[str]) -> str:
-    return f"{', '.join(known[:12])}{' …' if len(known) > 12 else ''}"
+    return f"did you mean {meant}?" if meant else f"it has {some(hosts)}"

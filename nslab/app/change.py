@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
-from nslab.app import terminating
+from nslab.admission.change import applied_with_warnings, deleted, moved_on, scaled
+from nslab.admission.settings import changed_settings, with_plugins, with_settings
+from nslab.app import jobs, terminating
 from nslab.app.listener import QUIET
 from nslab.app.transition import Transition
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass
-from nslab.lab.change import applied_with_warnings, deleted, scaled
-from nslab.lab.settings import changed_settings, with_plugins, with_settings
+from nslab.lab.jobs import jobs as unfinished_jobs
 from nslab.lab.termination import without_terminating
 from nslab.linux import owned, signals
 from nslab.linux.netns import Namespaces, folder, private
 from nslab.linux.processes.agents import Agents
+from nslab.linux.processes.status import read_status
 from nslab.linux.stored_lab import StoredLab, stored_lab
 
 if TYPE_CHECKING:
@@ -35,7 +38,7 @@ class Changed:
     """The effect of a change: `lines`, one for each object; `late`, the nodes whose kube-proxies timed out or do not
     run.
 
-    `failed`: what kube-proxies could not write of it (see nslab.app.transition.Made).
+    `failed`: what kube-proxies could not write of it (see nslab.app.transition.Made, also for `unready`).
     """
 
     lines: tuple[str, ...]
@@ -43,6 +46,7 @@ class Changed:
     not_ready: list[NotReady]
     late: tuple[str, ...]
     failed: Mapping[str, Mapping[str, str]]
+    unready: tuple[str, ...] = ()
 
 
 def apply(name: str, source: str | Path, listener: Listener = QUIET, *, wait: bool = False) -> Changed:
@@ -73,7 +77,11 @@ def delete(
 
     `wait`: until their pods are gone. `grace`: the seconds that these have, instead of what they say.
     """
-    return _kubectl(name, "delete", lambda lab: deleted(lab, what, namespace), listener, wait=wait, grace=grace)
+
+    def decide(lab: Lab) -> tuple[Lab, Sequence[str]]:
+        return deleted(_seen(lab), what, namespace)
+
+    return _kubectl(name, "delete", decide, listener, wait=wait, grace=grace)
 
 
 def scale(
@@ -94,7 +102,7 @@ def scale(
 
 
 def configure(name: str, settings: Mapping[str, Any], listener: Listener = QUIET) -> Changed:
-    """Change settings (see nslab.lab.settings), a line for each. What the old ones had left is removed."""
+    """Change settings (see nslab.admission.settings), a line for each. What the old ones had left is removed."""
 
     def decide(lab: Lab) -> tuple[Lab, Sequence[str]]:
         return with_settings(without_terminating(lab), settings), changed_settings(lab, settings)
@@ -110,6 +118,22 @@ def rewire(name: str, cni: Cni, listener: Listener = QUIET) -> Changed:
 def see_off(name: str) -> None:
     """Remove the pods that terminate, each when it has ended; returns when there are none left."""
     terminating.see_off(name, _sweep)
+
+
+def control_jobs(name: str) -> None:
+    """Act as the Job controller until the lab's Jobs are over."""
+    jobs.control(name, _move_on)
+
+
+def _move_on(name: str) -> None:
+    _change(name, "jobs", lambda lab: (_seen(lab), ()), QUIET, leave=True, wait=False)
+    if terminating.terminating(stored_lab(name)):
+        terminating.leave(name)
+
+
+def _seen(lab: Lab) -> Lab:
+    """The lab whose Jobs are as far as its nodes report: a Job that is complete runs no more pods if one is deleted."""
+    return moved_on(lab, read_status(lab.name), time.time()) if [*unfinished_jobs(lab)] else lab
 
 
 def _sweep(name: str) -> None:
@@ -172,4 +196,5 @@ def _change(
             lab, kept, spaces, agents, listener.progress,
             fresh=False, written_by=written_by, leave=leave, wait=wait, grace=grace,
         ).run()  # fmt: skip
-        return Changed(tuple(lines), made.drift, made.not_ready, made.late, made.failed)
+        jobs.begin(made.drift.lab)
+        return Changed(tuple(lines), made.drift, made.not_ready, made.late, made.failed, made.unready if wait else ())

@@ -24,7 +24,7 @@ from nslab.objects.names import netns
 from nslab.objects.needs import demand
 from nslab.objects.plan import Add, diff, undone
 from nslab.objects.process import Process
-from nslab.objects.script import commands
+from nslab.objects.script import inside
 from nslab.objects.sysctl import Sysctl
 from nslab.objects.unmanaged import Unmanaged
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from nslab.lab.types import Lab
     from nslab.linux.processes.procs import Record
-    from nslab.objects.base import KernelObject, State, Step
-    from nslab.objects.needs import Host
+    from nslab.objects.base import KernelObject, State
+    from nslab.objects.needs import HostFeatures
     from nslab.objects.plan import Plan
 
 
@@ -46,7 +46,7 @@ class Drift:
     """
 
     lab: Lab
-    host: Host
+    host: HostFeatures
     want: State
     plan: Plan
     others: tuple[Unmanaged, ...] = ()
@@ -142,13 +142,8 @@ def _impostor(record: Record) -> Unmanaged:
 
 def _somebodys(obj: KernelObject) -> Unmanaged:
     """What a learner made by hand where that is for learners to do, as the commands that make it."""
-    add, remove = (_inside(obj, step) for step in (Add(obj), undone(obj)))
+    add, remove = inside(Add(obj)), inside(undone(obj))
     return Unmanaged(obj.ns, "; ".join(add), tuple(remove))
-
-
-def _inside(obj: KernelObject, step: Step) -> list[str]:
-    """The commands for a step, as they are typed within the namespace."""
-    return [line.replace(f" -n {obj.ns}", "", 1).removeprefix(f"ip netns exec {obj.ns} ") for line in commands(step)]
 
 
 def standing(want: State, found: Iterable[Record]) -> tuple[tuple[Process, int], ...]:

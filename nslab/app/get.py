@@ -7,30 +7,41 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.app import ps
 from nslab.lab.addons import with_api_service
-from nslab.lab.selection import matching, selected
+from nslab.lab.selection import matching, matching_fields, selected
 from nslab.linux import owned
+from nslab.linux.processes.events import read_events
 from nslab.linux.stored_lab import stored_lab
 from nslab.objects.names import host
 from nslab.objects.process import NodeAgent
+from nslab.views.events import event
 from nslab.views.live import Live, objects
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
-def get(name: str, words: Sequence[str] = (), namespace: str = "", selector: str = "") -> list[dict[str, Any]]:
+def get(
+    name: str, words: Sequence[str] = (), namespace: str = "", selector: str = "", fields: str = ""
+) -> list[dict[str, Any]]:
     """Return the objects that `words` select (see nslab.lab.selection); all of the lab's without words.
 
-    `namespace`: only there; "": anywhere. `selector`: only with these labels.
+    `namespace`: only there; "": anywhere. `selector`: only with these labels; `fields`: with these fields.
     """
-    live = live_objects(name)
-    return matching(selected(live, words, namespace) if words else live, selector)
+    live = live_objects(name, events=bool(words))
+    chosen = selected(live, words, namespace) if words else live
+    return matching_fields(matching(chosen, selector), fields)
 
 
-def live_objects(name: str) -> list[dict[str, Any]]:
-    """Return every object of a running lab."""
+def live_objects(name: str, *, events: bool = False) -> list[dict[str, Any]]:
+    """Return every object of a running lab. `events`: with those of its nodes' kubelets."""
     lab, processes = stored_lab(name), owned.processes(name)
     pods, now = ps.live_pods(lab, processes), time.time()
     nodes = frozenset(host(record.ns) for record in processes if record.role == NodeAgent.role)
     created = now - max(map(ps.age, processes), default=0.0)
-    return objects(with_api_service(lab), Live(pods, nodes, created))
+    found = objects(with_api_service(lab), Live(pods, nodes, created))
+    return [*found, *happened(name, nodes & {node.name for node in lab.nodes})] if events else found
+
+
+def happened(name: str, nodes: Iterable[str]) -> list[dict[str, Any]]:
+    """Return the Events that these nodes' kubelets keep."""
+    return [event(node, record) for node, record in read_events(name, sorted(nodes))]

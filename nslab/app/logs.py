@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from queue import SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING, TypeVar
 
 from nslab.app.inside import container_of, find_pod
 from nslab.errors import UsageError
+from nslab.lab.selection import matching
 from nslab.linux.netns import folder
 from nslab.linux.processes import logs, status
 from nslab.linux.stored_lab import no_such_lab, stored_lab
 from nslab.objects.names import namesake, pod_host
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from nslab.lab.pod_types import Pod
     from nslab.linux.processes.logs import Entry
+
+Line = TypeVar("Line")
 
 
 def pod_of(lab: str, host: str) -> Pod:
@@ -28,6 +33,37 @@ def pod_of(lab: str, host: str) -> Pod:
         meant = namesake(host, (pod_host(one.namespace, one.name) for one in pods))
         raise UsageError(f"{lab} has no pod {host!r}" + (f"; did you mean {lab}/{meant}?" if meant else ""))
     return pod
+
+
+def pods_of(lab: str, selector: str, namespace: str = "default") -> list[Pod]:
+    """Return the pods of a namespace whose labels a selector matches, by name."""
+    there = {pod.name: pod for pod in stored_lab(lab).pods if pod.namespace == namespace}
+    objects = [{"metadata": {"name": name, "labels": dict(pod.labels)}} for name, pod in sorted(there.items())]
+    return [there[one["metadata"]["name"]] for one in matching(objects, selector)]
+
+
+def as_they_come(streams: Sequence[Iterator[Line]]) -> Iterator[Line]:
+    """Yield the items of several streams as they come; each is read in a thread of its own."""
+    came: SimpleQueue[tuple[Line, ...] | BaseException | None] = SimpleQueue()
+
+    def read(stream: Iterator[Line]) -> None:
+        try:
+            for item in stream:
+                came.put((item,))
+        except BaseException as error:
+            came.put(error)
+        else:
+            came.put(None)
+
+    for stream in streams:
+        Thread(target=read, args=(stream,), daemon=True).start()
+    left = len(streams)
+    while left:
+        item = came.get()
+        if isinstance(item, BaseException):
+            raise item
+        left -= item is None
+        yield from item or ()
 
 
 def entries(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from nslab.app.listener import Listener
     from nslab.lab.types import Lab
-    from nslab.objects.needs import Host
+    from nslab.objects.needs import HostFeatures
     from nslab.objects.plan import Plan
 
 
@@ -54,5 +54,5 @@ def likely_needed(lab: Lab) -> set[str]:
     return _needed(lab, likely_host())
 
 
-def _needed(lab: Lab, host: Host) -> set[str]:
+def _needed(lab: Lab, host: HostFeatures) -> set[str]:
     return needs(compile_lab(assign_addresses(lab), host))

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.app.desired import desired
 from nslab.compiler import compile_lab
-from nslab.compiler.placement import assign_addresses
-from nslab.lab.find import find
-from nslab.lab.load import load
 from nslab.linux.observe.host import likely_host
-from nslab.linux.stored_lab import stored_lab
+from nslab.objects.names import netns
 from nslab.trace.authors import Authors
 from nslab.trace.endpoints import named_service, source, target
 from nslab.trace.hops import Journey
-from nslab.trace.predict import Predictor
+from nslab.trace.lab_prediction import LabPredictor
 from nslab.trace.topology import topology
 
 if TYPE_CHECKING:
     from nslab.lab.types import Lab
     from nslab.objects.base import State
-    from nslab.probes.pairs import Kind
-    from nslab.trace.endpoints import Target
+    from nslab.probes.probe import Kind
+    from nslab.trace.endpoints import TraceTarget
 
 
 def predict(name: str, sender: str, to: str, kind: Kind | None = None) -> list[Journey]:
@@ -28,29 +26,19 @@ def predict(name: str, sender: str, to: str, kind: Kind | None = None) -> list[J
 
     `name`: a lab that is up, if this user may read it; else a shipped lab or a file.
     """
-    lab = _lab(name)
+    lab = desired(name)
     begin, aim = source(lab, sender), named_service(lab, target(lab, to, kind), kind)
     return predicted(lab, compile_lab(lab, likely_host()), begin, aim)
 
 
-def predicted(lab: Lab, state: State, begin: str, aim: Target) -> list[Journey]:
+def predicted(lab: Lab, state: State, begin: str, aim: TraceTarget) -> list[Journey]:
     """All journeys from the host `begin` that the lab's State allows."""
-    found = Predictor(lab.name, topology(state), Authors(lab.name, state)).journeys(begin, aim)
+    found = LabPredictor(lab.name, topology(state), Authors(lab.name, state)).journeys(netns(lab.name, begin), aim)
     return [
         Journey(
-            lab.name, begin, aim, one.hops, one.end, one.why, notes=one.doubts,
-            chance=float(one.chance) if one.chance is not None else None,
+            lab.name, begin, aim, one.hops, one.end, one.why,
+            notes=tuple(f"not understood: {doubt}" for doubt in one.doubts),
+            chance=float(one.chance) if one.chance is not None else None, computed=True,
         )
         for one in found
     ]  # fmt: skip
-
-
-def _lab(name: str) -> Lab:
-    from nslab.linux.netns import labs
-
-    try:
-        if name in labs():
-            return stored_lab(name)
-    except PermissionError:  # only root reads a running lab
-        pass
-    return assign_addresses(load(find(name)))

@@ -18,7 +18,7 @@ from nslab.objects.names import host, netns
 from nslab.probes import Way
 from nslab.probes.cause import Cause, CauseKind, as_of, unfollowed
 from nslab.probes.evidence import question, question_of
-from nslab.probes.pairs import Kind
+from nslab.probes.probe import Kind
 from nslab.probes.representatives import alike, call_traits, pair_traits, representatives
 from nslab.probes.verdict import KUBE_PROXY
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from nslab.app.drift import Drift
     from nslab.lab.types import Lab
-    from nslab.probes import Call, CallResult, Place, Probe, Result, ServiceSurvey, Survey
+    from nslab.probes import Call, CallResult, Probe, ProbeHost, Result, ServiceSurvey, Survey
     from nslab.probes.evidence import Conversation, Trail
     from nslab.probes.representatives import Trait
 
@@ -109,7 +109,7 @@ def _probed(name: str, sources: Sequence[str], targets: Sequence[str], hosts: Pr
     return Probed(drift, lab, survey, results, explanations, asked, calls, reasons)
 
 
-def _explained(drift: Drift, places: Sequence[Place], wrong: list[Result]) -> Causes:
+def _explained(drift: Drift, places: Sequence[ProbeHost], wrong: list[Result]) -> Causes:
     if not wrong:
         return {}
     if network(drift.lab).BY_HAND and not drift.plan:
@@ -175,7 +175,7 @@ def _follow(drift: Drift, questions: dict[Key, Conversation]) -> dict[Key, Trail
 
 
 def _reasons(
-    drift: Drift, places: Sequence[Place], explained: Causes, calls: list[CallResult]
+    drift: Drift, places: Sequence[ProbeHost], explained: Causes, calls: list[CallResult]
 ) -> tuple[Reasons, list[CallResult]]:
     """Why calls failed; and the calls with the endpoints that were seen to be silent."""
     failed = [result for result in calls if result.wrong]

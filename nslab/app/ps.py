@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nslab.errors import NslabError, UsageError
+from nslab.lab.creation import created
 from nslab.linux import owned, places
 from nslab.linux.netns import labs
 from nslab.linux.processes import status
@@ -15,11 +16,12 @@ from nslab.linux.stored_lab import stored_lab
 from nslab.objects.container import Sandbox
 from nslab.objects.names import netns, pod_host
 from nslab.objects.process import Control, NodeAgent
+from nslab.views.conditions import why_not_ready
 from nslab.views.pods import live_pod, pod_row
 from nslab.views.tree import count
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from nslab.lab.pod_types import Pod
     from nslab.lab.types import Lab
@@ -54,7 +56,16 @@ def pods(name: str) -> Pods:
     lab, processes = stored_lab(name), owned.processes(name)
     silent = [record for record in stopped(processes) if record.role in (NodeAgent.role, Control.role)]
     found, now = live_pods(lab, processes), time.time()
-    return Pods([pod_row(pod, now) for _, pod in sorted(found.items())], silent)
+    whys = reasons(name, found.values())
+    return Pods([pod_row(pod, now) | {"why": whys.get(key, "")} for key, pod in sorted(found.items())], silent)
+
+
+def reasons(name: str, pods: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """Return why each of these pods that is not ready is not, by NAMESPACE/NAME."""
+    reported = status.read_status(name)
+    named = ((f"{one['metadata']['namespace']}/{one['metadata']['name']}", one) for one in pods)
+    found = {key: why_not_ready(one, reported.get(key, {})) for key, one in named}
+    return {key: why for key, why in found.items() if why}
 
 
 def live_pods(lab: Lab, processes: Sequence[Record]) -> dict[str, dict[str, Any]]:
@@ -66,7 +77,8 @@ def live_pods(lab: Lab, processes: Sequence[Record]) -> dict[str, dict[str, Any]
         ns = netns(lab.name, pod_host(pod.namespace, pod.name))
         up = [container.name for container in pod.every if (ns, f"container/{container.name}") in runs]
         sandbox = runs.get((ns, Sandbox.role))
-        return live_pod(pod, reported.get(key, {}), up, now - age(sandbox) if sandbox else None)
+        came = float(created(lab, "Pod", pod.namespace, pod.name, pod.uid)) or (now - age(sandbox))
+        return live_pod(pod, reported.get(key, {}), up, came if sandbox else None)
 
     keys = ((f"{pod.namespace}/{pod.name}", pod) for pod in lab.pods)
     return {key: live(key, pod) for key, pod in keys}

@@ -72,10 +72,10 @@ def _wait(lab: Lab, waited: Collection[Key]) -> None:
         agents.wait_any_terminated(nodes, min(pod.deletion for pod in pods) + LATE - now)
 
 
-def leave(name: str) -> None:
-    """Have a process of its own see them off, and do not wait for it."""
+def leave(name: str, work: str = "see_off") -> None:
+    """Have a process of its own see them off, and do not wait for it. `work`: another function of nslab.app.change."""
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    code = f"import sys; sys.path.insert(0, {package!r}); from nslab.app.change import see_off; see_off(sys.argv[1])"
+    code = f"import sys; sys.path.insert(0, {package!r}); from nslab.app.change import {work}; {work}(sys.argv[1])"
     # A shell between, so that nobody has a child to collect who may run for long.
     shell = ["/bin/sh", "-c", '"$@" </dev/null >/dev/null 2>&1 &', "sh"]
     argv = [*shell, sys.executable, "-IB", "-c", code, name]

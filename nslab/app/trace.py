@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 
     from nslab.lab.types import Lab
     from nslab.objects.base import State
-    from nslab.probes.pairs import Kind
+    from nslab.probes.probe import Kind
     from nslab.trace.authors import RulePlace
-    from nslab.trace.endpoints import Target
+    from nslab.trace.endpoints import TraceTarget
     from nslab.trace.hops import Hop, NameAsked
     from nslab.trace.observed import RouteQuestion, RouteTaken, WatchedPacket
     from nslab.trace.stations import Station
@@ -84,7 +84,7 @@ def _traced(lab: Lab, sender: str, to: str, kind: Kind | None) -> Journey:
     return _journey(lab, state, begin, aim, names, seen)
 
 
-def _no_address(lab: str, sender: str, aim: Target, names: tuple[NameAsked, ...]) -> UsageError:
+def _no_address(lab: str, sender: str, aim: TraceTarget, names: tuple[NameAsked, ...]) -> UsageError:
     first = names[0]
     said = f"{first.server} says of {first.name}: {first.error}"
     if first.error == NO_ANSWER:
@@ -93,13 +93,13 @@ def _no_address(lab: str, sender: str, aim: Target, names: tuple[NameAsked, ...]
     return UsageError(f"{aim.name} has no address: {said}")
 
 
-def _asked_names(spaces: Namespaces, lab: Lab, begin: str, aim: Target) -> tuple[NameAsked, ...]:
+def _asked_names(spaces: Namespaces, lab: Lab, begin: str, aim: TraceTarget) -> tuple[NameAsked, ...]:
     if aim.address or not lab.dns_address:
         return ()
     return ask_names(spaces, lab.name, begin, names_to_ask(lab, begin, aim.name), lab.dns_address)
 
 
-def _watched(spaces: Namespaces, lab: Lab, begin: str, aim: Target, state: State) -> _Seen:
+def _watched(spaces: Namespaces, lab: Lab, begin: str, aim: TraceTarget, state: State) -> _Seen:
     assert aim.address
     question = Conversation(begin, aim.address, aim.kind, aim.port)
     observation = watch(spaces, lab.name, question, _relays(lab, aim))
@@ -121,7 +121,7 @@ def _as_listed(
     return found
 
 
-def _relays(lab: Lab, aim: Target) -> Relays | None:
+def _relays(lab: Lab, aim: TraceTarget) -> Relays | None:
     """In userspace mode kube-proxy makes a connection of its own to an endpoint."""
     if lab.proxy_mode is not ProxyMode.USERSPACE or not aim.service:
         return None
@@ -135,7 +135,9 @@ def _relays(lab: Lab, aim: Target) -> Relays | None:
     return Relays(tuple(node.name for node in lab.nodes), frozenset(ends))
 
 
-def _journey(lab: Lab, state: State, begin: str, aim: Target, names: tuple[NameAsked, ...], seen: _Seen) -> Journey:
+def _journey(
+    lab: Lab, state: State, begin: str, aim: TraceTarget, names: tuple[NameAsked, ...], seen: _Seen
+) -> Journey:
     sent = seen.there[0].entered if seen.there else None
     known = Known(lab.name, seen.routes, seen.observation.mtus or {}, Authors(lab.name, state, seen.listed), sent)
     every = (*hops(seen.there, known), *hops(seen.back, known))
@@ -179,6 +181,8 @@ def _differences(name: str, hosts: list[str]) -> list[str]:
     return differences(drift.plan, drift.in_the_way, [host for host in hosts if host])
 
 
-def _notes(lab: Lab, every: tuple[Hop, ...], begin: str, aim: Target, end: End, seen: WatchedPacket) -> Iterator[str]:
+def _notes(
+    lab: Lab, every: tuple[Hop, ...], begin: str, aim: TraceTarget, end: End, seen: WatchedPacket
+) -> Iterator[str]:
     delivered, relayed = end is End.DELIVERED, bool(seen.relayed)
     yield from notes(lab, every, begin, aim, delivered=delivered, renewed=seen.renewed, relayed=relayed)

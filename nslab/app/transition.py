@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from nslab import engine
 from nslab.app.drift import as_seen, compare, standing
 from nslab.app.replaced import ended_by, is_run, until_ended
+from nslab.app.started import started, unready
 from nslab.app.terminating import ended
 from nslab.compiler import compile_lab
 from nslab.compiler.addresses import pod_netns
@@ -34,6 +35,7 @@ from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass, field, replace
 from nslab.errors import NslabError
 from nslab.lab.addons import with_api_service
+from nslab.lab.creation import with_creation
 from nslab.lab.status import merge_status, with_released
 from nslab.lab.termination import key, with_terminating, without, without_terminating
 from nslab.lab.types import ProxyMode
@@ -63,7 +65,7 @@ if TYPE_CHECKING:
     from nslab.linux.processes.procs import Record
     from nslab.objects.base import KernelObject
     from nslab.objects.plan import Plan, Transaction
-    from nslab.proxy.model import Service
+    from nslab.proxy.model import ServiceInfo
 
 READY_SECONDS = scaled(10.0)
 NOTHING: Mapping[str, Collection[str]] = {}
@@ -76,12 +78,14 @@ class Made:
     """The effect of a transition. `late`: the nodes whose kube-proxies timed out or do not run.
 
     `failed`: what kube-proxies could not write of it, node to Service (NAMESPACE/NAME; "": all) to reason.
+    `not_ready`: the containers that it started and that are not ready; `unready`: the other such pods, NAMESPACE/NAME.
     """
 
     drift: Drift
     not_ready: list[NotReady]
     late: tuple[str, ...]
     failed: Mapping[str, Mapping[str, str]]
+    unready: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -132,7 +136,8 @@ class Transition:
             self._execute(drift)
             if self.wait and any(pod.init for pod in drift.lab.pods):
                 self._publish(drift)  # an init container may wait for a Service
-            not_ready = self._wait_ready()
+            changed = started(drift, self.attached)
+            not_ready = self._wait_ready(changed)
             drift = replace(drift, plan=(*self.attached, *drift.plan), stopped=standing(drift.want, self.resumed))
             late = self._publish(drift)
             self.undo.pop_all()
@@ -140,7 +145,7 @@ class Transition:
             self.spaces.home()
             self._dismiss(drift.lab)
             owned.kill_leftovers(self.lab.name, leaving)
-            return Made(drift, not_ready, late, self._failed(drift))
+            return Made(drift, not_ready, late, self._failed(drift), unready(drift.lab, changed))
 
     def _hold(self) -> None:
         if self.written_by is WrittenBy.NSLAB:
@@ -164,6 +169,7 @@ class Transition:
             lab = merge_status(without(lab, gone), before)
             lab = with_terminating(lab, before, time.time(), self.grace) if self.leave else lab
             lab = with_released(lab, self.kept[0])
+        lab = with_creation(lab, self.kept[0] if self.kept else None, time.time())
         lab = assign_addresses(lab)
         drift = compare(self.spaces, as_seen(lab, unseen=self.wait), self.kept, self.written_by)
         if self.leave and self.kept:
@@ -268,11 +274,11 @@ class Transition:
         self.kernel.wait_until_up()
         self.progress(total, total)
 
-    def _wait_ready(self) -> list[NotReady]:
-        if not self.wait:
+    def _wait_ready(self, containers: Collection[tuple[str, str]]) -> list[NotReady]:
+        if not self.wait or not containers:
             return []
         with signals.allowed():
-            return self.agents.wait_ready(READY_SECONDS)
+            return self.agents.wait_ready(READY_SECONDS, containers)
 
     def _apply(self, plan: Plan, before: Callable[[Transaction], None]) -> None:
         engine.apply(self.kernel, plan, before, undo=not self.fresh)
@@ -310,7 +316,7 @@ def _leaving(drift: Drift) -> set[str]:
     return {step.obj.ns for step in drift.plan if isinstance(step, Remove) and isinstance(step.obj, Netns)}
 
 
-def _endpoints(lab: Lab) -> tuple[Service, ...]:
+def _endpoints(lab: Lab) -> tuple[ServiceInfo, ...]:
     """The Services with every pod behind them: control knows which pods have come to their end, and for how long."""
     pods = tuple(replace(pod, finished=False) for pod in lab.pods)
     return resolve(with_api_service(replace(lab, pods=pods)))

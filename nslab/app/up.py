@@ -6,6 +6,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
+from nslab.app import jobs
 from nslab.app.down import release
 from nslab.app.listener import QUIET
 from nslab.app.reset import reset
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 class Up:
     """The effect of `up`. `fresh`: the lab did not exist before; `was`: what ran; `seconds`: how long it took.
 
-    `failed`: what kube-proxies could not write (see nslab.app.transition.Made). `refused`: the unmanaged objects that
-    `up` was to remove and that still exist, each with the reason.
+    `failed`: what kube-proxies could not write; `unready`: pods that were not ready before (see
+    nslab.app.transition.Made). `refused`: the unmanaged objects that `up` was to remove and that still exist, each with
+    the reason.
     """
 
     drift: Drift
@@ -44,6 +46,7 @@ class Up:
     failed: Mapping[str, Mapping[str, str]]
     refused: dict[Unmanaged, str] = field(default_factory=dict)
     was: Lab | None = None
+    unready: tuple[str, ...] = ()
 
 
 def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwanted: Sequence[Unmanaged] = ()) -> Up:
@@ -83,6 +86,7 @@ def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwanted:
         if goals is not None:
             StoredLab(folder(lab.name)).keep_goals(goals)
         undo.pop_all()
+        jobs.begin(made.drift.lab)
         left = {one: why for one, why in refused.items() if one in made.drift.others}
         was = kept[0] if kept and not fresh else None
-        return Up(made.drift, fresh, time.monotonic() - started, made.not_ready, made.failed, left, was)
+        return Up(made.drift, fresh, time.monotonic() - started, made.not_ready, made.failed, left, was, made.unready)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nslab.cli.complete import running_labs, shipped_labs
+from nslab.cli.output import Format
 from nslab.cli.parsing import AnyCase, running
 from nslab.errors import UsageError
 from nslab.lab.types import Encapsulation, ProxyMode
@@ -35,6 +36,8 @@ ProxyOption = Annotated[
         help="Use this kube-proxy mode instead of the file's.",
     ),
 ]
+Output = Annotated[Format, typer.Option("--output", "-o", help="table, json or yaml.")]
+"""The option of every verb that lists."""
 
 
 def file_of(source: str) -> Path:

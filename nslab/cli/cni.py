@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nslab.cli.arguments import LabSource, file_of
+from nslab.cli.arguments import LabSource, Output, file_of
 from nslab.cli.life import listener
-from nslab.cli.output import Format, Output, document, listing, need_root, note, ready_or_exit, say
+from nslab.cli.output import Format, document, listing, need_root, note, ready_or_exit, say
 from nslab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ def cni(
     Example: nslab cni kubenet-two-node --plugin ./bin/mine --conf mine.conflist
     """
     need_root("cni")
+    from nslab.admission.load import load
     from nslab.app.change import Changed, rewire
     from nslab.app.up import Up, up
-    from nslab.lab.load import load
     from nslab.linux import signals
     from nslab.linux.cni.plugins import Plugins
     from nslab.linux.netns import folder, labs

@@ -109,7 +109,7 @@ def deployments(ctx: click.Context, incomplete: str) -> list[str]:
 
 def settings(ctx: click.Context, incomplete: str) -> list[str]:
     """NAME=VALUE; the value alone, where the shell takes `=` for a word of its own."""
-    from nslab.lab.settings import SETTINGS
+    from nslab.admission.settings import SETTINGS
 
     typed: list[str] = ctx.params.get("settings") or []
     *_, name, sign = ["", "", *typed]
@@ -117,6 +117,13 @@ def settings(ctx: click.Context, incomplete: str) -> list[str]:
         return [value for value in SETTINGS.get(name, ()) if value.startswith(incomplete)]
     pairs = [f"{name}={value}" for name, values in SETTINGS.items() for value in values]
     return [pair for pair in pairs if pair.startswith(incomplete)]
+
+
+def formats(incomplete: str) -> list[str]:
+    """The output formats of `get`."""
+    from nslab.views.printers import PLAIN, TEMPLATES
+
+    return [one for one in (*PLAIN, *(f"{name}=" for name in TEMPLATES)) if one.startswith(incomplete)]
 
 
 def _first(ctx: click.Context) -> str:

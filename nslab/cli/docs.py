@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from nslab.cli.output import Format, Output, document, listing, markdown
+from nslab.cli.arguments import Output
+from nslab.cli.output import Format, document, listing, markdown
 from nslab.errors import UsageError
 
 FOLDER = Path(__file__).parents[1] / "docs"

@@ -7,8 +7,9 @@ from typing import Annotated
 import click
 import typer
 
-from nslab.cli.output import say
+from nslab.cli.output import help_columns, say
 from nslab.cli.parsing import suggestion
+from nslab.cli.verbs import overview
 from nslab.errors import UsageError
 
 
@@ -30,7 +31,7 @@ def help_(
     group = context.parent.command
     assert isinstance(group, click.Group)
     if verb is None:
-        say(group.get_help(context.parent))
+        say(overview(help_columns()))
         return
     asked = group.get_command(context.parent, verb)
     if asked is None:

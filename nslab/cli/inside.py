@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,13 +15,17 @@ from nslab.errors import UsageError
 from nslab.objects.names import host_of, pod_host
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from nslab.lab.pod_types import Pod
+
+MOST_FOLLOWED = 5
+"""Logs at a time, as kubectl has it."""
 
 Host = Annotated[
     str,
     typer.Argument(metavar="LAB/HOST", help="A node, a router, a client, the switch, or a pod.", autocompletion=hosts),
 ]
-PodHost = Annotated[str, typer.Argument(metavar="LAB/POD", help="A pod.", autocompletion=hosts)]
 ContainerOption = Annotated[
     str | None,
     typer.Option("--container", "-c", help="The pod's container; default: its first.", autocompletion=containers),
@@ -68,17 +73,22 @@ def shell(
 
 
 def logs(
-    pod: PodHost,
+    pod: Annotated[str, typer.Argument(metavar="LAB/POD", help="A pod; with -l, the lab.", autocompletion=hosts)],
     second: Annotated[
         str | None,
         typer.Argument(metavar="CONTAINER", help="The same as -c, as kubectl has it.", autocompletion=containers),
     ] = None,
     container: ContainerOption = None,
     namespace: NamespaceOption = "",
+    selector: Annotated[str, typer.Option("--selector", "-l", help="All pods with these labels: app=web.")] = "",
+    all_containers: Annotated[bool, typer.Option("--all-containers", help="All containers of a pod.")] = False,
+    prefix: Annotated[bool, typer.Option("--prefix", help="Print pod and container before each line.")] = False,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Print lines as they come in, until the container ends.")
     ] = False,
-    tail: Annotated[int, typer.Option("--tail", help="Print only the last N lines; -1 prints all.")] = -1,
+    tail: Annotated[
+        int | None, typer.Option("--tail", help="Print only the last N lines; -1: all (default; with -l: 10).")
+    ] = None,
     timestamps: Annotated[bool, typer.Option("--timestamps", help="Print each line's time.")] = False,
     previous: Annotated[
         bool, typer.Option("--previous", "-p", help="Print the log of the container's previous run.")
@@ -86,17 +96,52 @@ def logs(
 ) -> None:
     """Print what a container wrote to stdout and stderr since its last start.
 
+    With -l, LAB is enough: it prints the logs of all pods with these labels, one after the other; with -f as they come.
+
     Example: nslab logs calico-two-node/pod-b -f
     """
     need_root("logs")
-    from nslab.app.logs import entries, pod_of
+    from nslab.app.logs import as_they_come, entries
 
-    lab, name = _split(pod, [second] if second else (), namespace)
-    container = container or second
-    found = pod_of(lab, name)
-    _defaulted(container, [each.name for each in found.containers])
-    for entry in entries(lab, found, container, follow=follow, tail=tail, previous=previous):
-        raw(f"{entry.timestamp} {entry.text}" if timestamps else entry.text)
+    lab, found = _logged(pod, second, selector, namespace)
+    wanted = container or second
+    chosen = [(one, each) for one in found for each in _containers_of(one, wanted, every=all_containers)]
+    if follow and len(chosen) > MOST_FOLLOWED:
+        most = f"maximum allowed concurrency is {MOST_FOLLOWED}"
+        raise UsageError(f"error: you are attempting to follow {len(chosen)} log streams, but {most}")
+    last = tail if tail is not None else 10 if selector else -1
+
+    def lines(of: Pod, each: str) -> Iterator[str]:
+        head = f"[pod/{of.name}/{each}] " if prefix else ""
+        for entry in entries(lab, of, each, follow=follow, tail=last, previous=previous):
+            yield f"{head}{f'{entry.timestamp} ' if timestamps else ''}{entry.text}"
+
+    streams = [lines(*one) for one in chosen]
+    for line in as_they_come(streams) if follow and len(streams) > 1 else chain(*streams):
+        raw(line)
+
+
+def _logged(word: str, second: str | None, selector: str, namespace: str) -> tuple[str, list[Pod]]:
+    """The lab, and the pods whose logs are wanted: one, or those that a selector matches."""
+    from nslab.app.logs import pod_of, pods_of
+
+    if not selector:
+        lab, name = _split(word, [second] if second else (), namespace)
+        return lab, [pod_of(lab, name)]
+    if "/" in word or second:
+        raise UsageError("error: only a selector (-l) or a POD name is allowed")
+    found = pods_of(running(word) or word, selector, namespace or "default")
+    if not found:
+        note(f"No resources found in {namespace or 'default'} namespace.")
+    return running(word) or word, found
+
+
+def _containers_of(pod: Pod, container: str | None, *, every: bool) -> list[str]:
+    names = [each.name for each in pod.containers]
+    if every:
+        return names
+    _defaulted(container, names)
+    return [container or names[0]]
 
 
 def vm(

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nslab.cli.arguments import EncapsulationOption, LabOrNone, LabSource, ProxyOption, RunningLab, file_of
+from nslab.cli.arguments import EncapsulationOption, LabOrNone, LabSource, Output, ProxyOption, RunningLab, file_of
 from nslab.cli.complete import running_labs
 from nslab.cli.output import (
     Format,
-    Output,
     Progress,
     document,
     need_root,
     note,
     ready_or_exit,
     say,
+    unready_note,
     written_or_exit,
 )
 from nslab.cli.parsing import running
@@ -110,7 +110,7 @@ def up(
     for line in notes:
         note(line)
     written_or_exit(done.failed)
-    ready_or_exit(done.not_ready)
+    ready_or_exit(done.not_ready, unready_note(lab.name, done.unready))
 
 
 def _to_take_away(name: str, *, yes: bool) -> Sequence[Unmanaged]:
@@ -187,8 +187,8 @@ def down(
 
 def _meant(source: str) -> tuple[list[str], bool]:
     """The lab to take down, and whether there is one of that name, running or not: it may be in a file or a folder."""
+    from nslab.admission.load import name_of
     from nslab.lab.find import find, names
-    from nslab.lab.load import name_of
     from nslab.linux.netns import labs
 
     if source in labs() or source in names():
@@ -222,8 +222,8 @@ def _noted(
     source: str, encapsulation: Encapsulation | None, proxy_mode: ProxyMode | None
 ) -> tuple[Lab, tuple[str, ...]]:
     """Load a lab; return it and the notes for the end. Prints warnings about its file and this machine's limits."""
+    from nslab.admission.load import load_with_warnings
     from nslab.app.plan import beyond
-    from nslab.lab.load import load_with_warnings
 
     lab, warnings = load_with_warnings(file_of(source), encapsulation, proxy_mode)
     for warning in (*(one for one in warnings if one.position.line), *beyond(lab)):

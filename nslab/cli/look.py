@@ -7,9 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nslab.cli.arguments import EncapsulationOption, LabOrNone, file_of
+from nslab.cli.arguments import EncapsulationOption, LabOrNone, Output, file_of
 from nslab.cli.complete import SHELLS, running_labs, script, shipped_labs
-from nslab.cli.output import Format, Output, document, listing, markdown, need_root, note, say, terminal_columns
+from nslab.cli.output import (
+    Format,
+    document,
+    listing,
+    markdown,
+    need_root,
+    not_ready,
+    note,
+    say,
+    terminal_columns,
+)
 from nslab.cli.parsing import locale_language, running
 from nslab.errors import Missing, UsageError
 from nslab.exercises.types import Language
@@ -53,9 +63,9 @@ def show(
 
     Example: nslab show calico-two-node --guide
     """
+    from nslab.admission.load import load
     from nslab.compiler.placement import assign_addresses
     from nslab.lab.find import about, shipped
-    from nslab.lab.load import load
     from nslab.views.tree import picture, title
 
     if source is None:
@@ -105,6 +115,8 @@ def ps(name: SomeLab = None, output: Output = Format.TABLE) -> None:
         host = process.ns.rpartition(".")[2]
         note(f"{host}: {process.name} is stopped (process {process.pid}); its last report may be out of date")
     listing(columns(found.rows) if output is Format.TABLE else found.rows, output, f"{name} has no pods")
+    if output is Format.TABLE:
+        not_ready({f"{row['namespace']}/{row['name']}": row["why"] for row in found.rows if row["why"]})
 
 
 def inspect(
@@ -167,9 +179,9 @@ def doctor(
     Example: nslab doctor calico-two-node
     """
     need_root("doctor")
+    from nslab.admission.load import load
     from nslab.app.plan import needed
     from nslab.lab.find import find
-    from nslab.lab.load import load
     from nslab.linux.observe import doctor
 
     wanted = None if source is None else needed(load(find(source)))

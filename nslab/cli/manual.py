@@ -22,7 +22,7 @@ nslab.LAB.HOST; nslab changes nothing of the machine's own network.
 
 LAB names a lab that comes with nslab (`nslab labs`); FILE or DIR is a lab of your own: a Lab document and ordinary
 Kubernetes objects in one YAML stream. A verb that makes or enters namespaces takes root; labs, show, plan,
-render, schema, docs, completion, help, version and vm do not."""
+graph, render, schema, docs, completion, help, version and vm do not."""
 
 ENVIRONMENT = (
     ("NSLAB_TIMEOUT_FACTOR", "Multiplies every timeout, for a slow machine: 10, say."),
@@ -151,7 +151,7 @@ def _guarded(line: str) -> str:
 
 
 if __name__ == "__main__":
-    from nslab.cli.app import tree
+    from nslab.cli.commands import tree
     from nslab.version import version
 
     print(page(tree(), version()), end="")

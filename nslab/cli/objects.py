@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 import time
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 import typer
 
+from nslab.admission.settings import setting
 from nslab.cli import complete
-from nslab.cli.arguments import RunningLab
+from nslab.cli.arguments import Output, RunningLab
 from nslab.cli.life import listener
-from nslab.cli.output import Format, Output, document, need_root, note, ready_or_exit, say, written_or_exit
+from nslab.cli.output import (
+    Format,
+    document,
+    need_root,
+    not_ready,
+    note,
+    ready_or_exit,
+    say,
+    unready_note,
+    written_or_exit,
+)
 from nslab.errors import UsageError, error_text
 from nslab.lab.selection import resource
-from nslab.lab.settings import setting
 
 if TYPE_CHECKING:
     from nslab.app.change import Changed
+    from nslab.views.printers import Printer
 
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until containers are ready, and pods that go are gone.")]
 FileOption = Annotated[Path | None, typer.Option("--filename", "-f", help="A YAML file; - is standard input.")]
 
 
-class View(StrEnum):
-    """How `get` shows objects."""
-
-    TABLE = "table"
-    WIDE = "wide"
-    JSON = "json"
-    YAML = "yaml"
-    NAME = "name"
-
-
+_FORMATS = "table, wide, yaml, json, name, jsonpath=TEMPLATE or custom-columns=HEADER:PATH,…"
 ObjectsArgument = Annotated[list[str] | None, typer.Argument(metavar="KIND[/NAME]…")]
 NamespaceOption = Annotated[str, typer.Option("--namespace", "-n", help="The namespace; default: default.")]
 EveryNamespace = Annotated[bool, typer.Option("--all-namespaces", "-A", help="All namespaces.")]
@@ -49,36 +50,64 @@ def get(
     selector: SelectorOption = "",
     labels: Annotated[bool, typer.Option("--show-labels", help="Add a column with the labels.")] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Then print each object that changes.")] = False,
-    output: Annotated[View, typer.Option("--output", "-o", help="table, wide, yaml, json or name.")] = View.TABLE,
+    fields: Annotated[
+        str, typer.Option("--field-selector", help="Fields: status.phase=Running,spec.nodeName!=node1.")
+    ] = "",
+    order: Annotated[str, typer.Option("--sort-by", metavar="PATH", help="Sort by a field: .metadata.name.")] = "",
+    no_headers: Annotated[bool, typer.Option("--no-headers", help="Print no headers.")] = False,
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FORMAT", help=_FORMATS, autocompletion=complete.formats)
+    ] = "table",
 ) -> None:
     """List the objects of a running lab, or print them whole, as `kubectl get` does.
 
-    KIND is pods, svc, deploy, nodes, all …; without one, it lists every object of the lab. -o yaml includes the fields
-    that nslab does not act on.
+    KIND is pods, svc, deploy, nodes, events, all …; without one, it lists every object of the lab. -o yaml includes the
+    fields that nslab does not act on. Below pods stands why some are not ready. A node's process keeps its Events as
+    long as it runs.
+    A TEMPLATE is kubectl's: {range .items[*]}{.metadata.name}{" "}{end}.
 
     Example: nslab get calico-two-node pods -o wide
     """
     need_root("get")
     from nslab.app.get import get as find
+    from nslab.app.ps import reasons
     from nslab.views.listing import Listing
+    from nslab.views.printers import printer, sorted_by
 
+    how = printer(output)
     place = "" if everywhere or (not objects and not namespace) else namespace or "default"
-    found = find(name, objects or (), place, selector)
-    if output in (View.JSON, View.YAML):
-        named = len(objects or ()) > 1 or "/" in "".join(objects or ())
-        many = {"apiVersion": "v1", "kind": "List", "items": found}
-        document(found[0] if named and len(found) == 1 else many, Format(output.value))
+    found = find(name, objects or (), place, selector, fields)
+    found = sorted_by(order, found) if order else found
+    if how.format not in ("table", "wide"):
+        _print_whole(how, found, one=len(objects or ()) > 1 or "/" in "".join(objects or ()), headers=not no_headers)
         return
-    if output is View.NAME:
-        say("\n".join(f"{resource(one)}/{one['metadata']['name']}" for one in found), nl=bool(found))
-        return
-    listing = Listing(namespaces=not place, wide=output is View.WIDE, labels=labels, kinds=not objects)
+    listing = Listing(
+        namespaces=not place, wide=how.format == "wide", labels=labels, kinds=not objects, headers=not no_headers
+    )
     text = listing.text(found, time.time())
     say(text) if text else note(f"No resources found{f' in {place} namespace' if place else ''}.")
+    if how.format == "table" and objects:
+        not_ready(reasons(name, [one for one in found if one["kind"] == "Pod"]))
     while watch:
         time.sleep(0.5)
-        for line in listing.changed(find(name, objects or (), place, selector), time.time()):
+        for line in listing.changed(find(name, objects or (), place, selector, fields), time.time()):
             say(line)
+
+
+def _print_whole(how: Printer, found: list[dict[str, Any]], *, one: bool, headers: bool) -> None:
+    """Objects in a format that is no table of kubectl's; `one`: the command line means one object, and no list."""
+    from nslab.views import printers
+
+    value = found[0] if one and len(found) == 1 else {"apiVersion": "v1", "kind": "List", "items": found}
+    if how.format == "name":
+        say("\n".join(f"{resource(each)}/{each['metadata']['name']}" for each in found), nl=bool(found))
+    elif how.format == printers.COLUMNS:
+        text = printers.custom_columns(how.template, found, headers=headers)
+        say(text, nl=bool(text))
+    elif how.template:
+        say(printers.by_template(how, value), nl=False)
+    else:
+        document(value, Format(how.format))
 
 
 def describe(
@@ -98,7 +127,7 @@ def describe(
 
     if not objects:
         raise UsageError("say what to describe: KIND[/NAME]…")
-    there = live_objects(name)
+    there = live_objects(name, events=True)
     found = matching(selected(there, objects, namespace or "default"), selector)
     if not found:
         note(f"No resources found in {namespace or 'default'} namespace.")
@@ -143,7 +172,8 @@ def delete(
     """Delete objects of a running lab, by KIND/NAME or by file.
 
     A pod gets SIGTERM, and SIGKILL when its grace period is over (terminationGracePeriodSeconds, 30 s by default).
-    Meanwhile `nslab ps` shows it as Terminating, and it is an endpoint that serves where no other is ready.
+    Meanwhile `nslab ps` shows it as Terminating, and it is an endpoint that serves where no other is ready. Its
+    controller makes another pod in its place.
 
     Example: nslab delete services-iptables service/web
     """
@@ -224,7 +254,7 @@ def _warn(done: Changed) -> None:
     for node in done.late:
         note(f"nslab: the kube-proxy of {node} has not followed yet; `nslab logs` and `nslab diff` tell more")
     written_or_exit(done.failed)
-    ready_or_exit(done.not_ready)
+    ready_or_exit(done.not_ready, unready_note(done.drift.lab.name, done.unready))
 
 
 def read_file(file: Path) -> str:

@@ -7,19 +7,14 @@ come from anybody. Only `raw` prints the output of a program unchanged, for `log
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 import time
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
-
-import click
-import typer
+from typing import TYPE_CHECKING, Any
 
 from nslab.errors import Missing, Unprinted
 from nslab.quote import escaped, visible
-from nslab.runtime.trust import PROGRAMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,6 +29,13 @@ class Format(StrEnum):
     YAML = "yaml"
 
 
+class LineFormat(StrEnum):
+    """The output formats of what is printed line by line: text, or one JSON object a line."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 class Report(StrEnum):
     """The output formats of a probe or a check."""
 
@@ -41,10 +43,6 @@ class Report(StrEnum):
     JSON = "json"
     YAML = "yaml"
     JUNIT = "junit"
-
-
-Output = Annotated[Format, typer.Option("--output", "-o", help="table, json or yaml.")]
-"""The option of every verb that lists."""
 
 
 def listing(rows: Sequence[dict[str, Any]], output: Format, empty: str = "") -> None:
@@ -67,12 +65,29 @@ def terminal_columns() -> int:
     return get_terminal_size((0, 0)).columns if sys.stdout.isatty() else 0
 
 
+def help_columns() -> int:
+    """How wide help may be: as COLUMNS or the terminal says, else 80."""
+    from shutil import get_terminal_size
+
+    return get_terminal_size().columns
+
+
 def document(value: object, output: Format) -> None:
     """Print a value as JSON or YAML."""
     if output is Format.JSON:
+        import json
+
         say(_escaped(json.dumps(value, indent=2, ensure_ascii=False), _in_json))
     else:
         say(_escaped(_yaml(value), escaped), nl=False)
+
+
+def json_line(value: object) -> None:
+    """Print a value as JSON in one line, at once."""
+    import json
+
+    say(_escaped(json.dumps(value, ensure_ascii=False), _in_json))
+    flush()
 
 
 def _yaml(value: object) -> str:
@@ -97,6 +112,8 @@ def _escaped(text: str, escape: Callable[[str], str]) -> str:
 
 
 def _in_json(char: str) -> str:
+    import json
+
     return json.dumps(char)[1:-1] if ord(char) > 0x7F else f"\\u{ord(char):04x}"
 
 
@@ -113,12 +130,14 @@ def _cell(value: object) -> str:
 
 def say(text: str, *, err: bool = False, nl: bool = True, **style: Any) -> None:
     """Print a text with control characters escaped; click's styles (fg=None: none) on terminals without NO_COLOR."""
-    _print(_styled(text, **style), err=err, nl=nl)
+    _print(visible(text) if err else _styled(text, **style), err=err, nl=nl)
 
 
 def _styled(text: str, **style: Any) -> str:
     shown = visible(text)
     if any(style.values()) and sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+        import click
+
         return click.style(shown, **style)
     return shown
 
@@ -161,6 +180,8 @@ def _pager() -> list[str]:
     import shlex
     import shutil
 
+    from nslab.runtime.trust import PROGRAMS
+
     root = os.geteuid() == 0
     words = ["less"] if root else shlex.split(os.environ.get("PAGER", "less"))
     program = shutil.which(words[0], path=PROGRAMS if root else None) if words else None
@@ -169,12 +190,14 @@ def _pager() -> list[str]:
 
 def raw(text: str) -> None:
     """Print a container's output unchanged, including control characters."""
-    _print(text, color=True)  # otherwise click strips colours without a terminal
+    _print(text)
 
 
-def _print(text: str, *, err: bool = False, nl: bool = True, color: bool | None = None) -> None:
+def _print(text: str, *, err: bool = False, nl: bool = True) -> None:
+    stream = sys.stderr if err else sys.stdout
     with _printing(err):
-        click.echo(text, err=err, nl=nl, color=color)
+        stream.write(f"{text}\n" if nl else text)
+        stream.flush()
 
 
 def flush() -> None:
@@ -214,16 +237,38 @@ def note(text: str) -> None:
         say(text, err=True)
 
 
-def ready_or_exit(not_ready: Sequence[object]) -> None:
-    """Return if every container is ready; otherwise print those that are not, and exit with 1."""
+def unready_note(lab: str, pods: Sequence[str], most: int = 3) -> str:
+    """The line about pods, NAMESPACE/NAME, that a change did not touch and that are not ready; "" if there are none."""
+    if not pods:
+        return ""
+    names = ", ".join(pod.removeprefix("default/") for pod in pods[:most])
+    more = f" and {len(pods) - most} more" if len(pods) > most else ""
+    return f"not ready, and not changed by this: {names}{more}; `nslab ps {lab}` says why"
+
+
+def ready_or_exit(not_ready: Sequence[object], others: str = "") -> None:
+    """Return if every container is ready; else print those that are not, and exit with 1. `others`: the last line."""
+    import typer
+
     for container in not_ready:
         note(f"nslab: {container}")
+    note(others)
     if not_ready:
         raise typer.Exit(1)
 
 
+def not_ready(whys: Mapping[str, str], most: int = 5) -> None:
+    """Print below a list of pods why some of them, by NAMESPACE/NAME, are not ready."""
+    for pod, why in [*whys.items()][:most]:
+        note(f"{pod.removeprefix('default/')} is not ready: {why}")
+    if len(whys) > most:
+        note(f"… and {len(whys) - most} more pods; `nslab describe LAB pods` shows what happened to each")
+
+
 def written_or_exit(failed: Mapping[str, Mapping[str, str]]) -> None:
     """Go on if kube-proxies could write all Services; else say what they could not, and end with 1."""
+    import typer
+
     from nslab.views.changes import unwritten
 
     for line in unwritten(failed):

@@ -71,7 +71,6 @@ KUBECTL = {
     "expose": _APPLY, "label": _APPLY, "patch": _APPLY, "replace": _APPLY, "rollout": _APPLY, "run": _APPLY,
     "cluster-info": _LABS, "config": _LABS, "api-resources": _KINDS, "explain": _KINDS,
     "attach": "`nslab logs LAB/POD -f` follows a container's output",
-    "events": "`nslab describe LAB KIND/NAME` shows states and reasons",
     "port-forward": "`nslab exec LAB/CLIENT -- curl NODE:PORT` calls a node port",
     "wait": "`nslab apply LAB -f FILE --wait` and `nslab up` wait",
 }  # fmt: skip
@@ -90,6 +89,15 @@ class ShellInside(typer.core.TyperCommand):
     """A verb that takes a host, and names itself what is wrong with further words."""
 
     allow_extra_args = True
+
+
+class BareWait(typer.core.TyperCommand):
+    """A verb whose --wait may stand without a value, as kubectl has it; a value follows `=`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the words, as if `=true` stood behind such a --wait."""
+        end = args.index("--") if "--" in args else len(args)
+        return super().parse_args(ctx, [*("--wait=true" if w == "--wait" else w for w in args[:end]), *args[end:]])
 
 
 class CommandInside(typer.core.TyperCommand):

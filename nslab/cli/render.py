@@ -1,4 +1,4 @@
-"""`nslab render`: the rules that kube-proxy would write."""
+"""`nslab render`: the rules that kube-proxy or Felix would write."""
 
 from __future__ import annotations
 
@@ -8,23 +8,35 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nslab.admission.settings import SCHEDULERS
 from nslab.cli.objects import read_file
 from nslab.cli.output import say
 from nslab.dataclass import replace
 from nslab.errors import UsageError
-from nslab.lab.settings import SCHEDULERS
 from nslab.lab.types import ProxyMode
 
 if TYPE_CHECKING:
-    from nslab.proxy.model import Proxy, Service
+    from nslab.api.values import Source
+    from nslab.proxy.model import Proxy, ServiceInfo
 
 
 def render(
-    file: Annotated[
-        Path, typer.Option("--filename", "-f", help="A manifest or a lab file, or a folder; - is standard input.")
+    files: Annotated[
+        list[Path],
+        typer.Option(
+            "--filename", "-f", help="A manifest or a lab file, or a folder; - is standard input; repeatable."
+        ),
     ],
-    node: Annotated[str, typer.Option("--node", help="The node that kube-proxy runs on.")],
-    mode: Annotated[ProxyMode, typer.Option("--proxy-mode", help="The mode; none writes nothing.")],
+    node: Annotated[str, typer.Option("--node", help="The node that kube-proxy or Felix runs on.")],
+    mode: Annotated[
+        ProxyMode | None, typer.Option("--proxy-mode", help="kube-proxy's mode; none writes nothing.")
+    ] = None,
+    policy: Annotated[
+        bool, typer.Option("--policy", help="What Calico's Felix writes for NetworkPolicies, instead.")
+    ] = False,
+    calico_version: Annotated[
+        str, typer.Option("--calico-version", help="Felix's release: 3.28, 3.30 or 3.32.")
+    ] = "3.30",
     node_ip: Annotated[str | None, typer.Option("--node-ip", help="The node's address.")] = None,
     cluster_cidr: Annotated[str | None, typer.Option("--cluster-cidr", help="The pod network.")] = None,
     service_cidr: Annotated[str | None, typer.Option("--service-cidr", help="The service network.")] = None,
@@ -38,16 +50,25 @@ def render(
 ) -> None:
     """Print what kube-proxy would write for a manifest's Services on a node. Needs no root and changes nothing.
 
+    With --policy: what Felix, Calico's agent, would write for its NetworkPolicies and pods. Without a Lab document, the
+    nodes are those that `nslab up` would give to the manifest.
+
     The manifest needs Services and EndpointSlices only. A Service without a cluster IP gets the first free address of
     the service network (10.96.0.0/12 by default), and the first free node ports. A Lab document supplies the node and
     the networks, and completes the Services as `nslab up` does.
 
     Example: nslab render -f labs/services-iptables/lab.yaml --node node1 --proxy-mode nftables
     """
+    from nslab.app.policy import felix_text
     from nslab.proxy.render import render as text
 
+    if policy:
+        say(felix_text(_sources(files), str(files[0]), node, calico_version), nl=False)
+        return
+    if mode is None:
+        raise UsageError("--proxy-mode is missing: iptables, ipvs, nftables, userspace or none; or give --policy")
     service_network = None if service_cidr is None else _network("--service-cidr", service_cidr)
-    services, proxy = _known(file, node, service_network)
+    services, proxy = _known(_sources(files), str(files[0]), node, service_network)
     proxy = replace(
         proxy,
         mode=str(mode),
@@ -63,7 +84,7 @@ def render(
     say("" if mode is ProxyMode.NONE else text(services, proxy), nl=False)
 
 
-def _needs_address(services: tuple[Service, ...], mode: ProxyMode) -> str:
+def _needs_address(services: tuple[ServiceInfo, ...], mode: ProxyMode) -> str:
     """Why the rules of these Services need the node's address; "" if they do not."""
     if mode is ProxyMode.USERSPACE:
         return "userspace mode redirects to a port of the node"
@@ -77,26 +98,36 @@ def _needs_address(services: tuple[Service, ...], mode: ProxyMode) -> str:
     return ""
 
 
-def _known(file: Path, node: str, service_network: str | None) -> tuple[tuple[Service, ...], Proxy]:
-    """The Services of a manifest, and the settings of the node's kube-proxy, as far as a Lab in it has them."""
+def _sources(files: list[Path]) -> tuple[Source, ...]:
+    """The texts of files, of all manifests in folders, or of standard input."""
     from nslab.api.documents import sources_of
     from nslab.api.values import Source
+
+    return tuple(
+        source
+        for file in files
+        for source in (sources_of(file) if file.is_dir() else (Source(str(file), read_file(file)),))
+    )
+
+
+def _known(
+    sources: tuple[Source, ...], file: str, node: str, service_network: str | None
+) -> tuple[tuple[ServiceInfo, ...], Proxy]:
+    """The Services of a manifest, and the settings of the node's kube-proxy, as far as a Lab in it has them."""
+    from nslab.admission.load import load_sources
+    from nslab.admission.manifest import has_lab, read_manifest
     from nslab.compiler.endpoints import resolve
     from nslab.compiler.placement import assign_addresses
     from nslab.compiler.services import proxy_of
     from nslab.lab.addons import with_api_service
     from nslab.lab.defaults import SERVICE_NETWORK
-    from nslab.lab.load import load, parse
-    from nslab.lab.manifest import has_lab, read_manifest
     from nslab.objects.needs import FULL
     from nslab.proxy.model import Proxy
 
-    folder = file.is_dir()
-    sources = sources_of(file) if folder else (Source(str(file), read_file(file)),)
     if not has_lab(sources):
         network = IPv4Network(service_network) if service_network else SERVICE_NETWORK
         return resolve(read_manifest(sources, network)), Proxy(node, ())
-    lab = assign_addresses(load(file) if folder else parse(sources[0].text, str(file)))
+    lab = assign_addresses(load_sources(sources, file))
     for found in lab.nodes:
         if found.name == node:
             return resolve(with_api_service(lab)), proxy_of(lab, found, FULL, ())

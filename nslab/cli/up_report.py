@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from nslab.app.drift import Drift
     from nslab.app.up import Up
+    from nslab.lab.pod_types import Pod
     from nslab.lab.types import Lab
     from nslab.objects.unmanaged import Unmanaged
 
@@ -95,8 +96,22 @@ def _notes(drift: Drift) -> list[str]:
     return notes
 
 
+def _service_of(lab: Lab, pod: Pod) -> str:
+    """A Service of `default` of which a pod is an endpoint; else the pod."""
+    from nslab.compiler.endpoints import resolve
+
+    name = f"{pod.namespace}/{pod.name}"
+    behind = (
+        service.name
+        for service in resolve(lab)
+        if service.cluster_ip and service.namespace == "default"
+        if any(end.pod == name for port in service.ports for end in port.endpoints)
+    )
+    return next(behind, pod_host(pod.namespace, pod.name))
+
+
 def _next(lab: Lab) -> list[str]:
-    """Three useful next commands."""
+    """Some useful next commands."""
     from nslab.compiler.networks import network
     from nslab.lab.find import FILE, check_file
     from nslab.linux.netns import folder
@@ -117,6 +132,8 @@ def _next(lab: Lab) -> list[str]:
         port = next(port.port for container in far.containers for port in container.ports)
         host, url = f"{lab.name}/{pod_host(near.namespace, near.name)}", f"http://{far.assigned}:{port}/hostname"
         commands.append(fill("nslab exec {} -- curl -s {}", host, url))
+        sender = pod_host(near.namespace, near.name)
+        commands.append(fill("nslab trace {} {} {}", lab.name, sender, _service_of(lab, far)))
     else:
         commands.append(fill("nslab inspect {}", lab.name))
     return [*commands, fill("nslab down {}", lab.name)]

@@ -13,10 +13,10 @@ from nslab.compiler.written_by import WrittenBy
 if TYPE_CHECKING:
     from nslab.lab.types import Lab
     from nslab.objects.base import State
-    from nslab.objects.needs import Host
+    from nslab.objects.needs import HostFeatures
 
 
-def compile_lab(lab: Lab, host: Host, written_by: WrittenBy = WrittenBy.NSLAB) -> State:
+def compile_lab(lab: Lab, host: HostFeatures, written_by: WrittenBy = WrittenBy.NSLAB) -> State:
     """Everything that must exist in the kernel, in creation order.
 
     The lab's pods already have addresses (see `nslab.compiler.placement`). Objects that components write themselves

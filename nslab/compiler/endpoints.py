@@ -41,12 +41,12 @@ class Objects(Protocol):
         """EndpointSlices that the user wrote."""
 
 
-def seen(resolved: Iterable[model.Service]) -> tuple[model.Service, ...]:
+def seen(resolved: Iterable[model.ServiceInfo]) -> tuple[model.ServiceInfo, ...]:
     """The Services that a kube-proxy sees."""
     return tuple(own for service in resolved if (own := model.visible(service)))
 
 
-def resolve(objects: Objects) -> tuple[model.Service, ...]:
+def resolve(objects: Objects) -> tuple[model.ServiceInfo, ...]:
     """The endpoints controller: every Service with the endpoints of its ports, sorted by name."""
     pods: dict[str, list[Pod]] = {}
     for pod in objects.pods:
@@ -72,11 +72,11 @@ def _service(
     slices: Iterable[EndpointSlice],
     zones: Mapping[str, str],
     shares: tuple[str, ...],
-) -> model.Service:
+) -> model.ServiceInfo:
     chosen = [pod for pod in pods if service.selector and {*service.selector} <= {*pod.labels}]
     external = service.type in (ServiceType.NODE_PORT, ServiceType.LOAD_BALANCER) or bool(service.external_ips)
     auto = shares and service.selector and topology.is_auto(service)
-    made = model.Service(
+    made = model.ServiceInfo(
         namespace=service.namespace,
         name=service.name,
         cluster_ip=str(service.cluster_ip or ""),

@@ -10,10 +10,10 @@ import re
 from copy import copy
 from typing import TYPE_CHECKING
 
+from nslab.admission.warn_sources import MOST_LINKS
 from nslab.lab.images import BUSYBOX
 from nslab.lab.pod_types import image_name
 from nslab.lab.sources import FIELD, KEYED, SECRET, holds, stored
-from nslab.lab.warn_sources import MOST_LINKS
 from nslab.objects.container import Start
 from nslab.runtime.mounts import APPLETS, PATH
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from nslab.lab.types import Lab, Node
     from nslab.objects.base import KernelObject
-    from nslab.objects.needs import Host
+    from nslab.objects.needs import HostFeatures
 
 IPIP_DEVICE, VXLAN_DEVICE = "tunl0", "vxlan.calico"
 VNI, VXLAN_PORT = 4096, 4789
@@ -42,7 +42,9 @@ TUNNEL_MTU = {
 _BIRD, _FELIX = "BIRD", "Felix"
 
 
-def overlay(lab: Lab, node: Node, host: Host, claims: Mapping[str, Sequence[IPv4Network]]) -> Iterator[KernelObject]:
+def overlay(
+    lab: Lab, node: Node, host: HostFeatures, claims: Mapping[str, Sequence[IPv4Network]]
+) -> Iterator[KernelObject]:
     """The node's tunnel, if there is one, and the routes to the blocks of every other node."""
     match lab.encapsulation:
         case Encapsulation.IPIP | Encapsulation.IPIP_CROSS_SUBNET:
@@ -75,7 +77,7 @@ def way_to(lab: Lab, node: Node, other: Node, claimed: Sequence[IPv4Network]) ->
         yield from vxlan_peer(lab, ns, other)
 
 
-def ipip_device(lab: Lab, node: Node, host: Host) -> Iterator[KernelObject]:
+def ipip_device(lab: Lab, node: Node, host: HostFeatures) -> Iterator[KernelObject]:
     """tunl0: the ipip driver's device, or without that driver a TUN device of that name with a process behind it."""
     ns = names.netns(lab.name, node.name)
     if host.ipip:

@@ -107,6 +107,7 @@ def workload(lab: Lab, pod: Pod, container: Container, around: Surroundings | No
         limits=Limits(container.limits.memory, container.limits.storage),
         sources=repr((container.value_sources, container.env_from, container.mounts)) if has_sources(container) else "",
         start=begun._replace(mounts=volumes.mounts(pod, container, dict(begun.env))),
+        image=container.image,
         masked=start(around.masked(), pod, container) if has_secrets(container) else None,
         by=_RUNTIME,
     )

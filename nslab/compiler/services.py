@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from nslab.lab.types import Lab, Node
     from nslab.objects.base import KernelObject
-    from nslab.objects.needs import Host
+    from nslab.objects.needs import HostFeatures
     from nslab.ruletext.items import Item, Items
 
 _API, _BY = "API server", "kube-proxy"
@@ -50,7 +50,7 @@ def api_server(lab: Lab) -> Iterator[KernelObject]:
         yield Control(ns, ns, by=_API)
 
 
-def services(lab: Lab, host: Host, written_by: WrittenBy) -> Iterator[KernelObject]:
+def services(lab: Lab, host: HostFeatures, written_by: WrittenBy) -> Iterator[KernelObject]:
     """The routes to Services from outside, each node's kube-proxy, and its rules if `written_by` is NSLAB."""
     resolved = seen(resolve(with_api_service(lab)))
     yield from announced(lab, resolved)
@@ -64,7 +64,7 @@ def services(lab: Lab, host: Host, written_by: WrittenBy) -> Iterator[KernelObje
         yield KubeProxy(ns, ns, json.dumps(model.to_json(_started(lab, node, proxy)), sort_keys=True), by=_BY)
 
 
-def announced(lab: Lab, resolved: Iterable[model.Service]) -> Iterator[KernelObject]:
+def announced(lab: Lab, resolved: Iterable[model.ServiceInfo]) -> Iterator[KernelObject]:
     """Routes on clients and routers that send packets for load-balancer and external addresses to a node.
 
     No node has such an address: on a real network a load balancer, MetalLB or an administrator's route does this.
@@ -82,7 +82,7 @@ def _way_in(lab: Lab, host: str, ip: IPv4Address, dev: str, via: IPv4Address) ->
     return Route(names.netns(lab.name, host), IPv4Network(ip), dev, via=via, protocol="static", by="load balancer")
 
 
-def ways_in(lab: Lab, resolved: Iterable[model.Service]) -> dict[IPv4Address, Node]:
+def ways_in(lab: Lab, resolved: Iterable[model.ServiceInfo]) -> dict[IPv4Address, Node]:
     """The node to which each load-balancer address and each external address is routed."""
     return {
         IPv4Address(ip): next((node for node in lab.nodes if node.name in _taken_by(service)), lab.nodes[0])
@@ -92,7 +92,7 @@ def ways_in(lab: Lab, resolved: Iterable[model.Service]) -> dict[IPv4Address, No
     }
 
 
-def _taken_by(service: model.Service) -> set[str]:
+def _taken_by(service: model.ServiceInfo) -> set[str]:
     """The nodes that a load balancer prefers: those with endpoints.
 
     With the policy Local the endpoints must be ready: the health check tests that. With Cluster any node forwards, so
@@ -107,7 +107,7 @@ def watched(lab: Lab) -> bool:
     return bool(lab.services) or lab.proxy_mode is not ProxyMode.NONE or any(pod.behind for pod in lab.pods)
 
 
-def proxy_of(lab: Lab, node: Node, host: Host, resolved: Iterable[model.Service]) -> model.Proxy:
+def proxy_of(lab: Lab, node: Node, host: HostFeatures, resolved: Iterable[model.ServiceInfo]) -> model.Proxy:
     """The configuration of a node's kube-proxy."""
     return model.Proxy(
         node=node.name,

@@ -32,7 +32,7 @@ def shares(nodes: Iterable[Node]) -> tuple[str, ...]:
     return zones if all(zones) and len({*zones}) > 1 else ()
 
 
-def hinted(service: model.Service) -> model.Service:
+def hinted(service: model.ServiceInfo) -> model.ServiceInfo:
     """A Service whose `zone_shares` are set, with the hints for its ready endpoints."""
     zones = dict(entry.split("/", 1) for entry in service.node_zones)
     ready = {end.ip: zones.get(end.node, "") for port in service.ports for end in port.endpoints if end.ready}

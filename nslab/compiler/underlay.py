@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from nslab.lab.types import Client, Lab, Node, Router
     from nslab.objects.base import KernelObject
-    from nslab.objects.needs import Host
+    from nslab.objects.needs import HostFeatures
 
 DEFAULT = IPv4Network("0.0.0.0/0")
 UPLINK = "eth0"
@@ -29,7 +29,7 @@ ETHERNET_MTU = 1500
 _BY = "the machines"
 
 
-def underlay(lab: Lab, host: Host) -> Iterator[KernelObject]:
+def underlay(lab: Lab, host: HostFeatures) -> Iterator[KernelObject]:
     """The node network: its switches and routers, the nodes, and the machines outside the cluster."""
     yield from switch(lab, host)
     machines: tuple[Node | Client, ...] = (*lab.nodes, *lab.clients)
@@ -46,7 +46,7 @@ def bridge(lab: Lab, subnet: IPv4Network) -> str:
     return f"br{lab.networks.nodes.index(subnet)}"
 
 
-def switch(lab: Lab, host: Host) -> Iterator[KernelObject]:
+def switch(lab: Lab, host: HostFeatures) -> Iterator[KernelObject]:
     """A bridge for each subnet.
 
     If there is only one, the bridge's own address is the gateway. It has no routes to the pod network. Between several

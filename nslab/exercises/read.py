@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nslab.admission.load import refuse
 from nslab.api import schema
 from nslab.api.documents import Tree, documents, located, text_of
 from nslab.api.values import AliasesError, Reader, Source
@@ -17,7 +18,6 @@ from nslab.errors import FieldError, FieldPath, LabFileError, Position
 from nslab.exercises.targets import fault, target
 from nslab.exercises.types import Ask, By, Check, Expect, Fact, Goal, Show, Translated
 from nslab.lab.find import check_file
-from nslab.lab.load import refuse
 from nslab.probes.pairs import places
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""The lab file: reading, defaults and validation. Pure: it depends on the file alone, not on the machine."""
+"""The lab file: its documents, their defaults, and what they mean as values. Pure: it depends on the file alone."""

@@ -34,11 +34,12 @@ from nslab.lab.addons import add_dns
 from nslab.lab.mirroring import mirror
 from nslab.lab.node_selector import admitted, labelled
 from nslab.lab.pod_types import PROTOCOLS, ContainerPort
+from nslab.lab.policy_views import is_policy, set_defaults
 from nslab.lab.replicas import expand
 from nslab.lab.types import ONE_NUMBER, Plugin, ProxyMode, Scheduler
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from nslab.lab.lab_document import LabDocument
     from nslab.lab.pod_types import Pod
@@ -72,6 +73,8 @@ def complete_objects(found: Documents) -> None:
     for one in found.slices:
         for port in one.value.get("ports", ()):
             port["protocol"] = port.get("protocol") or "TCP"
+    for one in filter(is_policy, found.others):
+        set_defaults(one.spec)
     for one in found.controllers:
         if one.kind in ONE_NUMBER:
             one.spec.setdefault("replicas", 1)
@@ -86,7 +89,7 @@ def complete_objects(found: Documents) -> None:
             images.played(pod, _sent_to(pod, targets)),
             requested=requested(pod),
             hostname=pod.hostname or host_name(pod.name),
-            uid=pod.uid or uid(found.lab.name, pod.namespace, pod.name),
+            uid=pod.uid or uid(found.lab.name, pod.namespace, pod.name, found.lab.replaced),
         )
 
 
@@ -141,9 +144,11 @@ def host_name(pod: str) -> str:
     return pod[:63].rstrip("-.")
 
 
-def uid(lab: str, namespace: str, pod: str) -> str:
-    """A pod's uid, derived by hash; a real API server generates a random one."""
-    digest = hashlib.sha256(f"{lab}/{namespace}/{pod}".encode("utf-8", "surrogatepass")).digest()
+def uid(lab: str, namespace: str, pod: str, replaced: Sequence[str] = ()) -> str:
+    """A pod's uid, derived by hash; a real API server generates a random one. Each successor has another one."""
+    times = replaced.count(f"{namespace}/{pod}")
+    seed = f"{lab}/{namespace}/{pod}/{times}" if times else f"{lab}/{namespace}/{pod}"
+    digest = hashlib.sha256(seed.encode("utf-8", "surrogatepass")).digest()
     return str(uuid.UUID(bytes=digest[:16], version=5))
 
 

@@ -85,9 +85,9 @@ def lab_document(lab: Lab) -> dict[str, Any]:
     reserved = {name: str(address) for name, address in lab.last_reserved}
     # The objects of kube-dns are among the Services and pods, unless somebody deleted them.
     addons = [KUBE_DNS] if lab.dns_address else []
-    status = present(
-        {"stored": True, "lastReserved": reserved, "released": [*map(str, lab.released)], "addons": addons}
-    )
+    given = {"lastReserved": reserved, "released": [*map(str, lab.released)], "replaced": [*lab.replaced]}
+    given["created"] = {key: termination.timestamp(seconds) for key, seconds in lab.created}
+    status = present({"stored": True, **given, "addons": addons})
     head = {"apiVersion": "nslab/v1", "kind": "Lab", "metadata": {"name": lab.name}}
     return head | present({"spec": present(spec), "status": status})
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from nslab.lab.pod_types import Container, Pod
 
-AGNHOST = ("netexec", "pause")
+AGNHOST = ("netexec", "grpc-health-checking", "pause")
 """The subcommands of the built-in agnhost."""
 TOOLS = names(
     """

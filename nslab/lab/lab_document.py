@@ -6,11 +6,13 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
 from nslab.dataclass import dataclass, field
+from nslab.lab import termination
 from nslab.lab.network_rules import RULES, NetworkRules
 from nslab.lab.types import Encapsulation, Plugin, ProxyMode, Scheduler
 
 if TYPE_CHECKING:
     from nslab.errors import FieldPath
+    from nslab.lab.types import Cni
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,17 @@ class LabDocument:
         """The pod addresses that were given back, the longest ago first."""
         return tuple(map(IPv4Address, self.status.get("released", ())))
 
+    @property
+    def replaced(self) -> tuple[str, ...]:
+        """The pods of controllers, NAMESPACE/NAME, that were deleted and replaced, the longest ago first."""
+        return tuple(self.status.get("replaced", ()))
+
+    @property
+    def created(self) -> dict[str, int]:
+        """When the lab came up, and what came later (see nslab.lab.creation), in seconds since 1970."""
+        times = self.status.get("created", {}).items()
+        return {key: int(seconds) for key, time in times if (seconds := termination.seconds_of(time))}
+
 
 def address(word: str | None) -> IPv4Address | None:
     """An address that may be missing."""
@@ -151,3 +164,17 @@ def _joint(machine: dict[str, Any]) -> Joint:
     written = machine.get("addresses", [])
     legs = {index: IPv4Address(one) for index, one in enumerate(written) if "." in one}
     return Joint(machine.get("name", ""), legs, len(written), machine.get("bgp", False))
+
+
+def set_to(
+    lab: LabDocument, encapsulation: Encapsulation | None, proxy_mode: ProxyMode | None, cni: Cni | None
+) -> None:
+    """Override settings of the document."""
+    if encapsulation:
+        lab.cni["encapsulation"] = str(encapsulation)
+    if proxy_mode:
+        lab.proxy["mode"] = str(proxy_mode)
+    if cni:
+        lab.cni.clear()
+        lab.cni |= {"plugin": str(Plugin.EXEC), "encapsulation": str(Encapsulation.NONE), "config": cni.config}
+        lab.cni |= {"path": [*cni.path], "routes": cni.routes, "masquerade": cni.masquerade}

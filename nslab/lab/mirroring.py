@@ -32,6 +32,8 @@ Ports = list[dict[str, Any]]
 
 def mirror(found: Documents) -> None:
     """Give Services their slices of Endpoints, in place of those that were mirrored before."""
+    if not any(map(is_endpoints, found.others)):
+        return
     selecting = {(one.namespace, one.name): bool(one.spec.get("selector")) for one in found.services}
     found.others = [one for one in found.others if not (is_endpoints(one) and selecting.get((one.namespace, one.name)))]
     written = [one for one in found.others if is_endpoints(one)]

@@ -33,7 +33,7 @@ class NetworkRules:
     block, the controller manager's --node-cidr-mask-size). `reserved`: the addresses of a podCIDR that no pod can have,
     with the reason. `encapsulation`: its default; NONE: it has no other. `subnets`: it routes between nodes in
     different subnets. `requests`: a pod can request its address. `by_exec`: CNI plugins with a configuration make the
-    network and decide on addresses.
+    network and decide on addresses. `policies`: it enforces NetworkPolicies.
     """
 
     label: str
@@ -43,11 +43,12 @@ class NetworkRules:
     subnets: bool = False
     requests: bool = True
     by_exec: bool = False
+    policies: bool = False
 
 
 _BY_CUSTOM = _of_a_bridge("the pods' gateway, by custom")
 RULES = {
-    Plugin.CALICO: NetworkRules("calico has", 26, _of_a_tunnel, Encapsulation.IPIP, subnets=True),
+    Plugin.CALICO: NetworkRules("calico has", 26, _of_a_tunnel, Encapsulation.IPIP, subnets=True, policies=True),
     Plugin.KUBENET: NetworkRules("kubenet has", 24, _of_a_bridge("the address of cbr0"), requests=False),
     Plugin.NONE: NetworkRules("without a plugin there is", 24, _BY_CUSTOM, subnets=True),
     Plugin.EXEC: NetworkRules("exec has", 24, _BY_CUSTOM, by_exec=True),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.api.document import Document
 from nslab.dataclass import replace
+from nslab.lab.jobs import JOB, SUCCEEDED, active, phase_of
 from nslab.lab.node_selector import admitted, labelled
 from nslab.lab.replica_sets import owner_reference, replica_set, template_hash
 from nslab.lab.suffix import generated
@@ -14,7 +15,7 @@ from nslab.lab.types import DAEMON_SET
 from nslab.lab.volumes import with_claims
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from nslab.lab.pod_types import Pod
     from nslab.lab.stream import Documents
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 COPIED = ("annotations", "finalizers")
 """What a controller's pod has of its template's metadata, besides labels."""
+INDEX = "batch.kubernetes.io/job-completion-index"
 MOST = 10_000
 """The maximum number of pods of all controllers together; a file of three lines could request millions."""
 
@@ -36,46 +38,68 @@ def expand(found: Documents) -> None:
         return
     owners = {one.view.owner_name for one in found.controllers}
     there = {(one.namespace, one.name): one.view for one in found.pods if one.view.owner in owners}
+    over = [one for one in found.pods if one.view.owner.startswith(f"{JOB}/") and phase_of(one)]
     found.pods = [one for one in found.pods if one.view.owner not in owners]
     nodes_known = labelled(found.lab.nodes)
     admitting = [admitted(one.view.template, nodes_known) for one in found.controllers]
     if sum(count(one.view, nodes) for one, nodes in zip(found.controllers, admitting, strict=True)) > MOST:
         return
     for one, nodes in zip(found.controllers, admitting, strict=True):
-        template = _replica(one)
-        for index, name in enumerate(names(one.view, nodes)):
+        template, mine = _replica(one), [pod for pod in over if pod.view.owner == one.view.owner_name]
+        found.pods += mine
+        gone = {*found.lab.replaced, *(f"{pod.namespace}/{pod.name}" for pod in mine)}
+        places = _indexes(one, mine)
+        for index, name in enumerate(names(one.view, nodes, gone, sum(phase_of(pod) == SUCCEEDED for pod in mine))):
             node = nodes[index] if one.kind == DAEMON_SET else ""
             had = there.get((one.namespace, name))
             if had and nodes and had.node not in nodes:
                 had = replace(had, node="", assigned=None)
-            found.pods.append(_named(one, template, name, index, node, had))
+            found.pods.append(_named(one, template, name, places[index] if places else index, node, had))
 
 
-def count(controller: Controller, nodes: Sequence[str]) -> int:
-    """The number of a controller's pods."""
+def _indexes(job: Document, over: Sequence[Document]) -> list[int]:
+    """The completion indexes that an Indexed Job's active pods have: those of which no pod has succeeded."""
+    if job.kind != JOB or job.spec.get("completionMode") != "Indexed":
+        return []
+    done = {pod.metadata.get("labels", {}).get(INDEX) for pod in over if phase_of(pod) == SUCCEEDED}
+    return [index for index in range(job.view.replicas) if str(index) not in done]
+
+
+def count(controller: Controller, nodes: Sequence[str], succeeded: int = 0) -> int:
+    """The number of a controller's pods. `succeeded`: how many more a Job has that have done their work."""
+    if controller.kind == JOB:
+        return active(controller, succeeded)
     return len(nodes) if controller.kind == DAEMON_SET else max(controller.replicas, 0)
 
 
-def names(controller: Controller, nodes: Sequence[str] = ()) -> Iterator[str]:
-    """The names of a controller's pods. Scaling up only appends names."""
+def names(
+    controller: Controller, nodes: Sequence[str] = (), replaced: Collection[str] = (), succeeded: int = 0
+) -> Iterator[str]:
+    """The names of a controller's pods. Scaling up only appends names.
+
+    `replaced`: pods, NAMESPACE/NAME, whose names do not come again, except a StatefulSet's. `succeeded`: as in `count`.
+    """
     if controller.kind == "StatefulSet":
         start = controller.document.get("spec", {}).get("ordinals", {}).get("start", 0)
         yield from (f"{controller.name}-{start + index}" for index in range(count(controller, nodes)))
         return
     hashed = template_hash(controller.template)
     middle = f"{hashed}-" if controller.kind == "Deployment" else ""
-    base = f"{controller.name}-{middle}"
     seed = "" if controller.kind == "Deployment" else f"{controller.kind}/"
-    seen: set[str] = set()
-    replicas = count(controller, nodes)
-    for number in numbers():
-        if len(seen) >= replicas:
-            return
-        each = nodes[number] if controller.kind == DAEMON_SET and number < replicas else number
-        name = generated(base, f"{seed}{controller.namespace}/{controller.name}/{hashed}/{each}")
-        if name not in seen:
-            seen.add(name)
-            yield name
+    seed = f"{seed}{controller.namespace}/{controller.name}/{hashed}"
+    gone = {key.partition("/")[2] for key in replaced if key.startswith(f"{controller.namespace}/")}
+    base, every = f"{controller.name}-{middle}", (f"{seed}/{number}" for number in numbers())
+    per_node = [_seeds_of(f"{seed}/{node}") for node in nodes] if controller.kind == DAEMON_SET else []
+    for seeds in per_node or [every] * count(controller, nodes, succeeded):
+        name = next(name for each in seeds if (name := generated(base, each)) not in gone)
+        gone.add(name)
+        yield name
+
+
+def _seeds_of(seed: str) -> Iterator[str]:
+    """The seeds of the pods that a node has of a DaemonSet, one after the other."""
+    yield seed
+    yield from (f"{seed}/{number}" for number in numbers(1))
 
 
 def _replica(one: Document) -> Document:
@@ -86,7 +110,7 @@ def _replica(one: Document) -> Document:
     if one.kind == "Deployment":
         owner = replica_set(controller)
         labels |= owner["metadata"]["labels"]
-    elif one.kind == "Job":
+    elif one.kind == JOB:
         labels |= dict.fromkeys(("batch.kubernetes.io/job-name", "job-name"), one.name)
     # GetPodFromTemplate: nothing else that belongs to one pod, such as its deletion.
     metadata: dict[str, Any] = {"namespace": one.namespace, "labels": labels}
@@ -120,8 +144,8 @@ def _named(controller: Document, one: Document, name: str, index: int, node: str
     if controller.kind == "StatefulSet":
         labels["statefulset.kubernetes.io/pod-name"] = name
         labels["apps.kubernetes.io/pod-index"] = str(index)
-    elif controller.kind == "Job" and controller.spec.get("completionMode") == "Indexed":
-        labels["batch.kubernetes.io/job-completion-index"] = str(index)
+    elif controller.kind == JOB and controller.spec.get("completionMode") == "Indexed":
+        labels[INDEX] = str(index)
     spec = with_claims(one.value["spec"], controller.spec.get("volumeClaimTemplates"), name)
     subdomain = spec.get("subdomain", "")
     if controller.kind == "StatefulSet":

@@ -22,7 +22,7 @@ MADE = ("node", "namespace", "endpoints", SLICE, "replicaset.apps")
 """The kinds of which nslab makes objects itself: of the Lab document, or as Kubernetes' controllers do."""
 SHORT = {
     "cj": "cronjob", "cm": "configmap", "crd": "customresourcedefinition", "deploy": "deployment", "ds": "daemonset",
-    "ep": "endpoints", "hpa": "horizontalpodautoscaler", "ing": "ingress", "limits": "limitrange",
+    "ep": "endpoints", "ev": "event", "hpa": "horizontalpodautoscaler", "ing": "ingress", "limits": "limitrange",
     "netpol": "networkpolicy", "no": "node", "ns": "namespace", "pc": "priorityclass", "pdb": "poddisruptionbudget",
     "po": "pod", "pv": "persistentvolume", "pvc": "persistentvolumeclaim", "quota": "resourcequota",
     "rc": "replicationcontroller", "rs": "replicaset", "sa": "serviceaccount", "sc": "storageclass",

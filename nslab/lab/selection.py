@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nslab.api.document import CLUSTER_WIDE
+from nslab.api.words import shown
 from nslab.errors import UsageError
 from nslab.lab.resources import meant, not_found, parts, resource_name
 
@@ -43,6 +44,47 @@ def matching(found: Iterable[Object], selector: str) -> list[Object]:
     """Those whose labels an equality selector matches: a=b, a!=b, a, !a."""
     terms = [term.strip() for term in selector.split(",") if term.strip()]
     return [one for one in found if all(_matches(one["metadata"].get("labels") or {}, term) for term in terms)]
+
+
+_EVERY = ("metadata.name", "metadata.namespace")
+_FIELDS = {
+    "pod": (
+        "spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "spec.hostNetwork",
+        "status.phase", "status.podIP",
+    ),
+    "service": ("spec.clusterIP", "spec.type"),
+    "node": ("spec.unschedulable",),
+    "namespace": ("status.phase",),
+    "secret": ("type",),
+    "replicaset.apps": ("status.replicas",),
+    "job.batch": ("status.successful",),
+}  # fmt: skip
+"""The fields of each kind that the API server selects by, besides name and namespace."""
+
+
+def matching_fields(found: Iterable[Object], selector: str) -> list[Object]:
+    """Those whose fields a selector matches: status.phase=Running,spec.nodeName!=node1. UsageError as of kubectl."""
+    terms = [_field_term(term.strip()) for term in selector.split(",") if term.strip()]
+    return [one for one in found if all(_has_field(one, *term) for term in terms)]
+
+
+def _field_term(term: str) -> tuple[str, bool, str]:
+    """The field, whether it is to be equal, and the value."""
+    for sign, equal in (("!=", False), ("==", True), ("=", True)):
+        field, found, value = term.partition(sign)
+        if found:
+            return field.strip(), equal, value.strip()
+    raise UsageError(f"error: invalid selector: '{term}'; can't understand '{term}'")
+
+
+def _has_field(one: Object, field: str, equal: bool, value: str) -> bool:
+    if field not in (*_EVERY, *_FIELDS.get(resource(one), ())):
+        raise UsageError(f"Error from server (BadRequest): field label not supported: {shown(field)}")
+    there: Any = one
+    for step in field.split("."):
+        there = there.get(step) if isinstance(there, dict) else None
+    text = str(there).lower() if isinstance(there, bool) else "" if there is None else str(there)
+    return (text == value) == equal
 
 
 def _matches(labels: dict[str, str], term: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
+from nslab.api.addresses import valid_address
 from nslab.lab import pod_types, service_document, service_types
 from nslab.lab.allocate import unset_fields
 from nslab.lab.service_types import ServiceType, TrafficPolicy
@@ -34,7 +35,7 @@ def service(one: Document) -> service_types.Service:
         labels=tuple(one.labels.items()),
         annotations=tuple(one.metadata.get("annotations", {}).items()),
         type=_TYPES[spec["type"]],
-        cluster_ip=IPv4Address(asked) if asked and asked != "None" else None,
+        cluster_ip=valid_address(asked) if asked and asked != "None" else None,
         selector=tuple(spec.get("selector", {}).items()),
         external_ips=tuple(IPv4Address(ip) for ip in spec.get("externalIPs", ()) if ":" not in ip),
         load_balancer_ips=tuple(IPv4Address(end["ip"]) for end in ingress if service_document.is_vip(end)),
@@ -82,20 +83,20 @@ def endpoint_slice(one: Document) -> service_types.EndpointSlice:
 
 def _endpoint(fields: dict[str, Any], namespace: str) -> service_types.SliceEndpoint:
     """An endpoint. Missing conditions mean ready and serving, independently of each other (as in kube-proxy)."""
-    conditions, target, hints = fields.get("conditions", {}), fields.get("targetRef", {}), fields.get("hints", {})
+    conditions, target, hints = fields.get("conditions", {}), fields.get("targetRef", {}), fields.get("hints")
     named = target.get("kind") == "Pod" and target.get("name")
     return service_types.SliceEndpoint(
-        IPv4Address(fields["addresses"][0]),
+        valid_address(fields["addresses"][0]),
         conditions.get("ready", True),
         conditions.get("serving", True),
         conditions.get("terminating", False),
         fields.get("nodeName", ""),
         fields.get("hostname", ""),
-        _hinted(hints, "forZones"),
+        _hinted(hints, "forZones") if hints else (),
         f"{target.get('namespace') or namespace}/{named}" if named else "",
-        _hinted(hints, "forNodes"),
+        _hinted(hints, "forNodes") if hints else (),
     )
 
 
 def _hinted(hints: dict[str, Any], whom: str) -> tuple[str, ...]:
-    return tuple(one.get("name", "") for one in hints.get(whom, ())) if hints else ()
+    return tuple(one.get("name", "") for one in hints.get(whom, ()))

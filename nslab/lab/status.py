@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 
 from nslab.dataclass import replace
 from nslab.lab.allocate import allocate
+from nslab.lab.defaults import host_name, uid
+from nslab.lab.jobs import with_same_jobs
 from nslab.lab.network_rules import RULES
 from nslab.lab.node_selector import admitted, labelled
+from nslab.lab.replicas import names
+from nslab.lab.termination import key
 from nslab.lab.types import DAEMON_SET
 
 if TYPE_CHECKING:
@@ -25,15 +29,15 @@ def merge_status(new: Lab, kept: Lab) -> Lab:
     reserved there, and no other pod requests it. A replica keeps its node if there is room. Each node's allocator
     continues where it stopped. Services keep their values, unless another Service requests them.
     """
-    new = _replicas_stay(new, kept)
+    new = _replicas_stay(_with_successors(with_same_jobs(new, kept), kept), kept)
     before = {(pod.namespace, pod.name, pod.node): pod for pod in kept.pods}
     taken = {pod.requested or pod.assigned for pod in new.pods} | {pod.uid for pod in new.pods}
     cidrs = {node.name: node.pod_cidr for node in new.nodes}
     back = {name: RULES[new.plugin].reserved(cidr, new.encapsulation) for name, cidr in cidrs.items()}
 
     def merged(pod: Pod) -> Pod:
-        had = before.get((pod.namespace, pod.name, pod.node))
-        if had is None:
+        had, name = before.get((pod.namespace, pod.name, pod.node)), f"{pod.namespace}/{pod.name}"
+        if had is None or new.replaced.count(name) > kept.replaced.count(name):
             return pod
         uid = pod.uid if had.uid in taken else had.uid
         assigned = had.assigned if keeps(pod, had.assigned) else pod.assigned
@@ -60,6 +64,28 @@ def with_released(new: Lab, kept: Lab) -> Lab:
     held = {pod.assigned for pod in new.pods}
     freed = (pod.assigned for pod in kept.pods if pod.assigned and pod.assigned not in held)
     return replace(new, released=tuple(dict.fromkeys((*kept.released, *freed))))
+
+
+def _with_successors(new: Lab, kept: Lab) -> Lab:
+    """The new lab; if it comes from a file, its controllers' pods are the successors of those that were deleted."""
+    if new.replaced or not kept.replaced:
+        return new
+    nodes, gone = labelled(new.nodes), {*kept.replaced}
+    successors: dict[tuple[str, str], Pod] = {}
+    for one in new.controllers:
+        mine = [pod for pod in new.pods if pod.owner == one.owner_name and not pod.deletion]
+        if gone & {f"{pod.namespace}/{pod.name}" for pod in mine}:
+            every = zip(mine, names(one, admitted(one.template, nodes), kept.replaced), strict=True)
+            successors |= {key(pod): _named(new, kept, pod, name) for pod, name in every}
+    return replace(new, pods=tuple(successors.get(key(pod), pod) for pod in new.pods), replaced=kept.replaced)
+
+
+def _named(lab: Lab, kept: Lab, pod: Pod, name: str) -> Pod:
+    """A pod under its successor's name."""
+    hostname = host_name(name) if pod.hostname == host_name(pod.name) else pod.hostname
+    document = {**pod.document, "metadata": {**pod.document.get("metadata", {}), "name": name}}
+    number = uid(lab.name, pod.namespace, name, kept.replaced)
+    return replace(pod, name=name, hostname=hostname, uid=number, document=document)
 
 
 def _replicas_stay(new: Lab, kept: Lab) -> Lab:

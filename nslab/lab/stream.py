@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nslab.api.shapes import Shape
+    from nslab.api.values import Node
     from nslab.errors import FieldPath
 
 ACTED_ON = {
@@ -45,7 +46,9 @@ KUSTOMIZATION: dict[str, Any] = {
 
 def is_later_hook(one: Document) -> bool:
     """Whether Helm makes an object at another time than when it installs a chart: for a test, say."""
-    hooks = {word.strip() for word in str(one.metadata.get("annotations", {}).get(HOOK, "")).split(",")} - {""}
+    if not (events := one.metadata.get("annotations", {}).get(HOOK)):
+        return False
+    hooks = {word.strip() for word in str(events).split(",")} - {""}
     return bool(hooks) and not hooks & INSTALLED
 
 
@@ -124,12 +127,12 @@ def _read(
     if node.id != "mapping":
         reader.say(node, "a document of a lab file must be a mapping with apiVersion and kind")
         return
-    if _is_list(*(tree.at((*path[1:], word)).value for word in ("apiVersion", "kind"))):
+    if _is_list(node):
         _read_list(tree, path, reader, found, stored=stored)
         return
     start = len(reader.errors)
     value = reader.read(node)
-    if reader.file and Path(reader.file).stem == "kustomization":
+    if _is_kustomization(reader.file):
         value = {**KUSTOMIZATION, **value}
     kind = value.get("kind")
     shape, wrong = _shape(value, path)
@@ -152,13 +155,18 @@ def _read(
             if one.kind not in CLUSTER_WIDE:
                 one.metadata.setdefault("namespace", "default")
             found.add(one, foreign=shape is schema.foreign())
-    unread = {error.position for error in reader.errors[start:]}
+    unread = {error.position for error in reader.errors[start:]} if wrong else ()
     for each in wrong:
         advice = len(reader.errors) < PROBLEMS_WITH_ADVICE
         error = located(each, reader.file, tree.at(each.path[1:], key=each.key), advice=advice)
         # An error at the position of an unreadable value only follows from that value.
         if error.text and error.position not in unread:
             reader.errors.append(error)
+
+
+@cache
+def _is_kustomization(file: str) -> bool:
+    return bool(file) and Path(file).stem == "kustomization"
 
 
 def _name(value: dict[str, Any], found: Documents) -> str:
@@ -176,11 +184,18 @@ def _name(value: dict[str, Any], found: Documents) -> str:
     return key[-1]
 
 
-def _is_list(version: Any, kind: Any) -> bool:
+def _is_list(node: Node) -> bool:
     """Whether a document is a List of objects, or a typed list of an API server, such as PodList."""
-    if not isinstance(kind, str) or not isinstance(version, str) or not kind.endswith("List"):
+    kind = _text(node, "kind")
+    if not kind.endswith("List"):
         return False
+    version = _text(node, "apiVersion")
     return (version, kind) == ("v1", "List") or (version, kind.removesuffix("List")) in schema.kinds()
+
+
+def _text(node: Node, field: str) -> str:
+    """The text of a field (of duplicate fields the first counts); "" without one."""
+    return next((str(value.value) for name, value in node.value if name.value == field and value.id == "scalar"), "")
 
 
 def _read_list(tree: Tree, path: FieldPath, reader: Reader, found: Documents, *, stored: bool) -> None:

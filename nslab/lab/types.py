@@ -187,3 +187,7 @@ class Lab:
     routers: tuple[Router, ...] = ()
     cni: Cni | None = None
     others: tuple[Kept, ...] = ()
+    # The pods of controllers, NAMESPACE/NAME, that were deleted and replaced, the longest ago first.
+    replaced: tuple[str, ...] = ()
+    # When it came up, and what came later (nslab.lab.creation), in seconds since 1970.
+    created: tuple[tuple[str, int], ...] = ()

@@ -53,6 +53,8 @@ def lab(found: Documents) -> types.Lab:
         routers=tuple(types.Router(one.name, (*one.legs.values(),), one.bgp) for one in document.routers),
         cni=cni(document),
         others=tuple(map(kept, found.others)),
+        replaced=document.replaced,
+        created=tuple(document.created.items()),
     )
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import os
 import select
-import signal
 import socket
 import struct
 import time
@@ -18,6 +16,7 @@ from nslab.errors import Refused, UsageError
 from nslab.linux.netlink import batch
 from nslab.linux.netns import inode
 from nslab.linux.rules import restore
+from nslab.linux.signals import stop_descriptor
 from nslab.linux.taps import close_all
 from nslab.objects.names import host, netns
 from nslab.wire import pcapng
@@ -95,7 +94,7 @@ class InterfaceCapture:
             spaces.home()
 
     def __enter__(self) -> Self:
-        self._stopped = self._opened.enter_context(_signals())
+        self._stopped = self._opened.enter_context(stop_descriptor())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -209,23 +208,3 @@ def _due(waiting: list[CapturedPacket]) -> tuple[list[CapturedPacket], list[Capt
     """Those that may still have to wait for earlier ones, and the others in their order."""
     latest = time.time_ns() - _LATE
     return [one for one in waiting if one.at > latest], sorted(one for one in waiting if one.at <= latest)
-
-
-@contextmanager
-def _signals() -> Iterator[int]:
-    """A descriptor that is readable once SIGINT or SIGTERM came."""
-    reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-
-    def stop(number: int, _: object) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        with suppress(BlockingIOError):
-            os.write(writer, b".")
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield reader
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        os.close(reader)
-        os.close(writer)

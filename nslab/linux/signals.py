@@ -1,8 +1,9 @@
-"""Defer SIGINT and SIGTERM until a point at which `up` can roll back."""
+"""Defer SIGINT and SIGTERM until a point at which `up` can roll back, or make them readable for who waits."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from typing import TYPE_CHECKING, Never
@@ -79,3 +80,23 @@ def _pending() -> int:
     """Consume all pending signals and return one of them, 0 without any."""
     numbers = [signal.sigwait({number}) for number in signal.sigpending() & _SIGNALS]
     return numbers[0] if numbers else 0
+
+
+@contextlib.contextmanager
+def stop_descriptor() -> Iterator[int]:
+    """A descriptor that is readable once SIGINT or SIGTERM came; a second signal ends nslab."""
+    reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def stop(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        with contextlib.suppress(BlockingIOError):
+            os.write(writer, b".")
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield reader
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(reader)
+        os.close(writer)

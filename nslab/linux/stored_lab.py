@@ -7,12 +7,12 @@ import filecmp
 from typing import TYPE_CHECKING
 
 from nslab import rundir
+from nslab.admission.load import load_stored
 from nslab.api.words import WIDTH, nearest
 from nslab.dataclass import dataclass
 from nslab.errors import UsageError, about
 from nslab.lab.dump import dump
 from nslab.lab.find import CHECK, FILE, names
-from nslab.lab.load import load_stored
 from nslab.linux import places
 from nslab.linux.netns import folder, labs
 from nslab.linux.places import write
@@ -133,6 +133,13 @@ def stored_lab(name: str) -> Lab:
     if lab is None:
         raise no_such_lab(name)
     return lab
+
+
+def changed_at(name: str) -> int:
+    """When the desired state of a lab was stored last, in nanoseconds since 1970; 0 if it does not run."""
+    with contextlib.suppress(OSError):
+        return (folder(name) / FILE).stat().st_mtime_ns
+    return 0
 
 
 def no_such_lab(name: str) -> UsageError:

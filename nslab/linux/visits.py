@@ -51,6 +51,19 @@ def visiting(lab: str) -> Iterator[None]:
         os.close(place)
 
 
+@contextmanager
+def watching_until_gone(lab: str) -> Iterator[None]:
+    """Like `visiting`, for what ends when the lab goes: that is no error then, but it is one at the beginning."""
+    began = False
+    try:
+        with visiting(lab):
+            began = True
+            yield
+    except LabGone:
+        if not began:
+            raise
+
+
 def visitors(lab: str) -> set[int]:
     """The pids of those who visit a lab now."""
     return _holders(folder(lab))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from nslab.cni.chain import invocation
 from nslab.dataclass import dataclass
-from nslab.objects.base import Add, KernelObject, Layer, Remove, Replace
+from nslab.objects.base import Add, KernelObject, Remove, Replace
+from nslab.objects.keys import Layer
 from nslab.quote import fill, quote
 
 if TYPE_CHECKING:
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from nslab.cni.chain import Command, Wiring
-    from nslab.objects.base import Key, Step, Unit
+    from nslab.objects.base import Step, Unit
+    from nslab.objects.keys import Key
 
 _FUNCTION = """
 state=$(mktemp -d)         # the plugins' state: each node has its own /var/lib, and its own lock of iptables

@@ -10,60 +10,14 @@ from __future__ import annotations
 import errno
 import sys
 from abc import abstractmethod
-from enum import IntEnum
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
 
 from nslab.dataclass import dataclass, field
+from nslab.objects.keys import Key, interface_of
 from nslab.objects.names import host
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-Key: TypeAlias = tuple[str, ...]
-"""An object's identity: its kind, its namespace, and what distinguishes it there for the kernel."""
-
-
-def addressed(ns: str, dev: str) -> Key:
-    """The fact that an interface has any address: not an object, but objects can require it."""
-    return ("Addressed", ns, dev)
-
-
-def mac_of(ns: str, dev: str) -> Key:
-    """The fact that an interface keeps its link-layer address."""
-    return ("Mac", ns, dev)
-
-
-def is_object(key: Key) -> bool:
-    """Whether it is the key of an object, not of a fact about one."""
-    return key[0] not in ("Addressed", "Mac")
-
-
-def interface_of(ns: str, dev: str) -> Key:
-    """The key that an interface exists by: lo exists as soon as its namespace does."""
-    return ("Netns", ns) if dev == "lo" else ("Device", ns, dev)
-
-
-class Layer(IntEnum):
-    """The order of removal, read backwards: no object is removed before those that require it.
-
-    A kind's `rank` is its layer's number, plus one for each kind of the same layer that it may require.
-    """
-
-    NAMESPACE = 0
-    DEVICE = 10
-    SETTING = 20
-    LINK = 30
-    ADDRESS = 40
-    NEIGHBOUR = 50
-    ROUTE = 60
-    SET = 70
-    RULE = 80
-    BALANCER = 90
-    TABLE = 100
-    NODE = 110
-    ATTACHMENT = 120
-    PROCESS = 130
-
 
 Unit: TypeAlias = Literal["netns", "netlink", "tun", "sysctl", "ipset", "iptables", "ipvs", "nft", "cni", "process"]
 """The kernel interface of a transaction, and how much it accepts at once: a batch, a restore, a start."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from nslab.dataclass import dataclass, replace
-from nslab.objects.base import KernelObject, Layer
+from nslab.objects.base import KernelObject
 from nslab.objects.iptables import InTable, Table
+from nslab.objects.keys import Layer
 from nslab.quote import fill
 
 if TYPE_CHECKING:
-    from nslab.objects.base import Key, Step
+    from nslab.objects.base import Step
+    from nslab.objects.keys import Key
     from nslab.ruletext.items import Item
 
 ACCEPT = "ACCEPT"

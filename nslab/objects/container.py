@@ -6,7 +6,8 @@ import hashlib
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from nslab.dataclass import dataclass, field
-from nslab.objects.base import Add, KernelObject, Layer
+from nslab.objects.base import Add, KernelObject
+from nslab.objects.keys import Layer
 from nslab.objects.process import PYTHON, QUIET, Supervised
 from nslab.quote import fill, quote
 
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from ipaddress import IPv4Address
 
-    from nslab.objects.base import Key, Step
+    from nslab.objects.base import Step
+    from nslab.objects.keys import Key
     from nslab.runtime.health_check import HealthCheck
 
 _OWN_PIDS = " --pid --fork --mount-proc"
@@ -143,7 +145,7 @@ class Workload(Supervised):
     `after`: the init containers before it; it starts when they have ended well, and sidecars have started.
     `behind`: the pod, NAMESPACE/NAME, that must be ready before it starts.
     `sources`: the sources of its further variables and files; `start`: what they held when it started; `masked`: the
-    same for people to read, without the values of Secrets, if it has any.
+    same for people to read, without the values of Secrets, if it has any. `image`: as the pod names it, for events.
     """
 
     container: str
@@ -164,6 +166,7 @@ class Workload(Supervised):
     after: tuple[str, ...] = ()
     behind: str = ""
     sources: str = ""
+    image: str = field(default="", compare=False, repr=False)
     start: Start | None = field(default=None, compare=False, repr=False)
     masked: Start | None = field(default=None, compare=False, repr=False)
 
@@ -216,7 +219,7 @@ class Workload(Supervised):
 
     def _further(self) -> Iterator[tuple[str, Any]]:
         yield "grace", self.grace if self.grace != Workload.GRACE else None
-        yield from (("init", self.init), ("after", self.after), ("behind", self.behind))
+        yield from (("init", self.init), ("after", self.after), ("behind", self.behind), ("image", self.image))
         yield "startup", self.startup and self.startup.fields()
         yield "lifecycle", {name: hook.fields() for name, hook in self.lifecycle}
 
@@ -258,7 +261,8 @@ def _with_environment(begun: Start) -> str:
     env = [f"{name}={value}" for name, value in variables if name != "NSLAB"]  # NSLAB is nslab's own mark
     words = [quote(program)]
     if program in ("agnhost", "kubedns", "standin"):
-        words = [f"{PYTHON}.images.{program}"]
+        module = "grpc_health" if arguments[:1] == ["grpc-health-checking"] else program
+        words = [f"{PYTHON}.images.{module}"]
     elif env and "=" in program:
         words = ["unshare", "--", quote(program)]  # env would parse it as one more variable
     elif not env and program.startswith("-"):

@@ -9,7 +9,8 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import TYPE_CHECKING, ClassVar
 
 from nslab.dataclass import dataclass
-from nslab.objects.base import Add, KernelObject, Layer, OnDevice, Remove, Replace, addressed, interface_of
+from nslab.objects.base import Add, KernelObject, OnDevice, Remove, Replace
+from nslab.objects.keys import Layer, addressed, interface_of
 from nslab.objects.netlink import Netlink
 from nslab.quote import fill
 from nslab.wire.netlink import (
@@ -30,7 +31,8 @@ from nslab.wire.netlink import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from nslab.objects.base import Key, Step, There
+    from nslab.objects.base import Step, There
+    from nslab.objects.keys import Key
     from nslab.objects.netlink import Indexes, Messages
 
 PROTOCOLS = {"kernel": 2, "boot": 3, "static": 4, "bird": 12, "bgp": 186}

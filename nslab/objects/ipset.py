@@ -8,13 +8,15 @@ from collections import Counter
 from typing import TYPE_CHECKING, ClassVar
 
 from nslab.dataclass import dataclass
-from nslab.objects.base import KernelObject, Layer, Remove
+from nslab.objects.base import KernelObject, Remove
+from nslab.objects.keys import Layer
 from nslab.quote import fill, quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from nslab.objects.base import Key, Step, There, Unit
+    from nslab.objects.base import Step, There, Unit
+    from nslab.objects.keys import Key
 
 
 class OfSets(KernelObject):

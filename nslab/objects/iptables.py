@@ -12,14 +12,16 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from nslab.dataclass import dataclass, replace
-from nslab.objects.base import Add, KernelObject, Layer, Remove
+from nslab.objects.base import Add, KernelObject, Remove
+from nslab.objects.keys import Layer
 from nslab.quote import fill, quote
 from nslab.ruletext.iptables import iptables_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from nslab.objects.base import Key, Step, There, Unit
+    from nslab.objects.base import Step, There, Unit
+    from nslab.objects.keys import Key
     from nslab.ruletext.items import Item, Items
 
 Table: TypeAlias = Literal["raw", "mangle", "nat", "filter"]

@@ -15,8 +15,9 @@ from nslab.ruletext.iptables import TABLES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from nslab.objects.base import KernelObject, Key
+    from nslab.objects.base import KernelObject
     from nslab.objects.iptables import Table
+    from nslab.objects.keys import Key
 
 _INCOMPATIBLE = re.compile(r"^# Table `(\w+)' (?:is|contains) incompatible", re.MULTILINE)
 NOT_BUILT_IN = "-"

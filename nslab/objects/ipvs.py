@@ -10,13 +10,15 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from nslab.dataclass import dataclass
-from nslab.objects.base import Add, KernelObject, Layer, Remove
+from nslab.objects.base import Add, KernelObject, Remove
+from nslab.objects.keys import Layer
 from nslab.quote import fill, quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from nslab.objects.base import Key, Step, Unit
+    from nslab.objects.base import Step, Unit
+    from nslab.objects.keys import Key
 
 _OPTIONS = {"tcp": "-t", "udp": "-u", "sctp": "--sctp-service"}
 _NOT_UNICAST = "Invalid operation.  Possibly wrong module version, address not unicast, ..."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from nslab.dataclass import dataclass, replace
-from nslab.objects.base import KernelObject, Layer, OnDevice
+from nslab.objects.base import KernelObject, OnDevice
 from nslab.objects.interfaces import (
     IFF_ALLMULTI,
     IFF_MULTICAST,
@@ -19,6 +19,7 @@ from nslab.objects.interfaces import (
     LINK_QLEN,
     NESTED,
 )
+from nslab.objects.keys import Layer
 from nslab.objects.netlink import Netlink
 from nslab.quote import fill
 from nslab.wire.netlink import NEWLINK, SETLINK, attribute, link_header, message, text
@@ -26,8 +27,9 @@ from nslab.wire.netlink import NEWLINK, SETLINK, attribute, link_header, message
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from nslab.objects.base import Key, Step
+    from nslab.objects.base import Step
     from nslab.objects.interfaces import Interface, Interfaces
+    from nslab.objects.keys import Key
     from nslab.objects.netlink import Indexes, Messages
 
 _AF_BRIDGE = 7

@@ -7,8 +7,9 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from nslab.dataclass import dataclass, replace
-from nslab.objects.base import KernelObject, Layer, Remove, Replace, mac_of
+from nslab.objects.base import KernelObject, Remove, Replace
 from nslab.objects.interfaces import INFO_DATA, INFO_KIND, LINK_ADDRESS, LINK_INFO, LINK_MTU, LINK_NAME, NESTED
+from nslab.objects.keys import Layer, mac_of
 from nslab.objects.names import host
 from nslab.objects.netlink import Netlink
 from nslab.quote import fill
@@ -29,8 +30,9 @@ from nslab.wire.netlink import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from nslab.objects.base import Key, Step
+    from nslab.objects.base import Step
     from nslab.objects.interfaces import Interface, Interfaces
+    from nslab.objects.keys import Key
     from nslab.objects.netlink import Indexes, Messages
 
 _LINK_NET_NS_FD, _VETH_PEER = 28, 1

@@ -6,11 +6,13 @@ import errno
 from typing import TYPE_CHECKING, ClassVar
 
 from nslab.dataclass import dataclass
-from nslab.objects.base import KernelObject, Layer, Remove
+from nslab.objects.base import KernelObject, Remove
+from nslab.objects.keys import Layer
 from nslab.quote import fill
 
 if TYPE_CHECKING:
-    from nslab.objects.base import Key, Step, Unit
+    from nslab.objects.base import Step, Unit
+    from nslab.objects.keys import Key
 
 
 @dataclass(frozen=True, slots=True)

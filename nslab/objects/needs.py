@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class HostFeatures:
     """The features of this machine, read once before compiling, so that one plan sees one machine.
 
     `ipip`: the driver is available. `ipip_fallback`: it creates its fallback device, tunl0, in every namespace.
@@ -35,11 +35,11 @@ class Host:
     programs: tuple[tuple[str, Program], ...] = ()
 
 
-FULL = Host()
+FULL = HostFeatures()
 """A machine with all features."""
 
 
-def demand(mode: str, host: Host) -> None:
+def demand(mode: str, host: HostFeatures) -> None:
     """Raise Missing, with the alternatives, if this machine lacks a proxy mode's drivers: IPVS has no stand-in."""
     if mode == "ipvs" and not host.ip_vs:
         raise Missing(

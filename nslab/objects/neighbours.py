@@ -9,8 +9,9 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, ClassVar
 
 from nslab.dataclass import dataclass
-from nslab.objects.base import KernelObject, Layer, OnDevice, Remove, addressed, interface_of, mac_of
+from nslab.objects.base import KernelObject, OnDevice, Remove
 from nslab.objects.inet import FLAGS, VERBS
+from nslab.objects.keys import Layer, addressed, interface_of, mac_of
 from nslab.objects.netlink import Netlink
 from nslab.quote import fill
 from nslab.wire.netlink import CREATE, DELNEIGH, NEWNEIGH, REPLACE, attribute, attributes, mac_bytes, message
@@ -18,7 +19,8 @@ from nslab.wire.netlink import CREATE, DELNEIGH, NEWNEIGH, REPLACE, attribute, a
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from nslab.objects.base import Key, Step
+    from nslab.objects.base import Step
+    from nslab.objects.keys import Key
     from nslab.objects.netlink import Indexes, Messages
 
 NDA_DST = 1

@@ -12,13 +12,15 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, TypeAlias
 
 from nslab.dataclass import dataclass, replace
-from nslab.objects.base import Add, KernelObject, Layer, Remove, Replace
+from nslab.objects.base import Add, KernelObject, Remove, Replace
+from nslab.objects.keys import Layer
 from nslab.quote import fill, quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from nslab.objects.base import Key, Step, Unit
+    from nslab.objects.base import Step, Unit
+    from nslab.objects.keys import Key
 
 Verb: TypeAlias = Literal["flush", "delete", "add", "fill"]
 Words: TypeAlias = tuple[str, str, str]

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Container
     from ipaddress import IPv4Network
 
-    from nslab.objects.base import Key, Step
+    from nslab.objects.base import Step
+    from nslab.objects.keys import Key
     from nslab.objects.netlink import Indexes, Messages
 
 _RTNH_F_ONLINK = 4

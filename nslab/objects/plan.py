@@ -14,10 +14,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, assert_never
 
 from nslab.dataclass import dataclass
-from nslab.objects.base import Add, KernelObject, Key, Plan, Remove, Replace, State, Step, Unit
+from nslab.objects.base import Add, KernelObject, Plan, Remove, Replace, State, Step, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from nslab.objects.keys import Key
 
 __all__ = ["Add", "Plan", "Remove", "Replace", "Step", "Transaction", "diff", "invert", "transactions"]
 

@@ -6,8 +6,9 @@ import errno
 from typing import TYPE_CHECKING, ClassVar
 
 from nslab.dataclass import dataclass
-from nslab.objects.base import Add, KernelObject, Layer, OnDevice, Remove, interface_of
+from nslab.objects.base import Add, KernelObject, OnDevice, Remove
 from nslab.objects.interfaces import BRIDGE_PORT_MODE, LINK_MASTER, LINK_PROTINFO, NESTED
+from nslab.objects.keys import Layer, interface_of
 from nslab.objects.netlink import Netlink
 from nslab.quote import fill
 from nslab.wire.netlink import IFF_UP, SETLINK, attribute, link_header, message, u32
@@ -15,8 +16,9 @@ from nslab.wire.netlink import IFF_UP, SETLINK, attribute, link_header, message,
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from nslab.objects.base import Key, Step, There
+    from nslab.objects.base import Step, There
     from nslab.objects.interfaces import Interfaces
+    from nslab.objects.keys import Key
     from nslab.objects.netlink import Indexes, Messages
 
 _AF_BRIDGE = 7

@@ -7,14 +7,16 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nslab.dataclass import dataclass
-from nslab.objects.base import Add, KernelObject, Layer, Remove
+from nslab.objects.base import Add, KernelObject, Remove
+from nslab.objects.keys import Layer
 from nslab.quote import comment, fill, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from ipaddress import IPv4Address
 
-    from nslab.objects.base import Key, Step, Unit
+    from nslab.objects.base import Step, Unit
+    from nslab.objects.keys import Key
 
 MOST_STARTS = 256
 """The maximum steps of a transaction that starts processes: signals wait for its end; progress advances by it."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from nslab.dataclass import dataclass, field, replace
-from nslab.objects.base import KernelObject, Layer
+from nslab.objects.keys import Layer
 from nslab.objects.netlink import Netlink
 from nslab.quote import fill
 from nslab.wire.netlink import CREATE, DELRULE, EXCL, NEWRULE, message
 
 if TYPE_CHECKING:
-    from nslab.objects.base import Key, Step
+    from nslab.objects.base import KernelObject, Step
+    from nslab.objects.keys import Key
     from nslab.objects.netlink import Indexes, Messages
 
 

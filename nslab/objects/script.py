@@ -35,6 +35,12 @@ def commands(step: Step) -> list[str]:
     return step.obj.lines(step)
 
 
+def inside(step: Step) -> list[str]:
+    """The same as they are typed within the object's namespace."""
+    ns = step.obj.ns
+    return [line.replace(f" -n {ns}", "", 1).removeprefix(f"ip netns exec {ns} ") for line in commands(step)]
+
+
 def command(step: Step) -> str:
     """The commands of a step in one line, for messages."""
     return "; ".join(commands(step))

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from nslab.dataclass import dataclass, field, replace
-from nslab.objects.base import KernelObject, Layer
+from nslab.objects.base import KernelObject
+from nslab.objects.keys import Layer
 from nslab.quote import fill
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from nslab.objects.base import Key, Step, Unit
+    from nslab.objects.base import Step, Unit
+    from nslab.objects.keys import Key
 
 _IP_FORWARD = "net/ipv4/ip_forward"
 _MEANING = {

@@ -7,8 +7,9 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, ClassVar
 
 from nslab.dataclass import dataclass, field, replace
-from nslab.objects.base import KernelObject, Layer, Remove, Replace, mac_of
+from nslab.objects.base import KernelObject, Remove, Replace
 from nslab.objects.interfaces import number
+from nslab.objects.keys import Layer, mac_of
 from nslab.objects.links import Device, Link, driver_attribute, mac_attribute
 from nslab.quote import fill
 from nslab.wire.netlink import attribute, u32
@@ -16,8 +17,9 @@ from nslab.wire.netlink import attribute, u32
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nslab.objects.base import Key, Step, There, Unit
+    from nslab.objects.base import Step, There, Unit
     from nslab.objects.interfaces import Interface, Interfaces
+    from nslab.objects.keys import Key
     from nslab.objects.netlink import Indexes
 
 _VXLAN_ID, _VXLAN_LINK, _VXLAN_LOCAL, _VXLAN_LEARNING, _VXLAN_PORT = 1, 3, 4, 7, 15

@@ -2,20 +2,8 @@
 
 from nslab.probes.calls import Answer, Call, CallResult, Try, Way
 from nslab.probes.learned_routes import with_learned_routes
-from nslab.probes.pairs import (
-    LOOPBACK,
-    Expected,
-    Kind,
-    Outcome,
-    Place,
-    Probe,
-    Result,
-    Survey,
-    agnhost_port,
-    places,
-    seen_as,
-    survey,
-)
+from nslab.probes.pairs import LOOPBACK, Survey, agnhost_port, places, seen_as, survey
+from nslab.probes.probe import Expected, Kind, Outcome, Probe, ProbeHost, Result
 from nslab.probes.services import ServiceSurvey, survey_services
 from nslab.probes.spread import Spread, likelihood
 from nslab.probes.verdict import Square, squares, verdict
@@ -28,8 +16,8 @@ __all__ = [
     "Expected",
     "Kind",
     "Outcome",
-    "Place",
     "Probe",
+    "ProbeHost",
     "Result",
     "ServiceSurvey",
     "Spread",

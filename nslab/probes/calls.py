@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from nslab.dataclass import dataclass
-from nslab.probes.pairs import Outcome
+from nslab.probes.probe import Outcome
 from nslab.probes.spread import Spread, uneven
 
 if TYPE_CHECKING:

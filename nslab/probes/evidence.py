@@ -6,13 +6,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from nslab.dataclass import dataclass
-from nslab.probes.pairs import Kind
+from nslab.probes.probe import Kind
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from nslab.probes.calls import CallResult
-    from nslab.probes.pairs import Probe
+    from nslab.probes.probe import Probe
 
 DNS_PORT, DISCARD = 53, 9
 """DISCARD: where nothing listens. A refusal shows as well as an answer that a packet arrives."""

@@ -6,9 +6,8 @@ outside the cluster see a pod's packets with its node's address. A machine outsi
 
 from __future__ import annotations
 
-from enum import StrEnum
 from ipaddress import IPv4Address
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from nslab.compiler.addresses import address_of, tunnel_address
 from nslab.compiler.networks import network
@@ -18,119 +17,25 @@ from nslab.dataclass import dataclass
 from nslab.errors import UsageError
 from nslab.lab.pod_types import Protocol
 from nslab.objects import names
+from nslab.probes.probe import Expected, Kind, Probe, ProbeHost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from nslab.lab.pod_types import Container, Pod
     from nslab.lab.types import Lab
-    from nslab.objects.needs import Host
+    from nslab.objects.needs import HostFeatures
 
 LOOPBACK = IPv4Address("127.0.0.1")
 ALL_PAIRS = 32 * 31
 """Up to this number of pairs (32 hosts), each is probed; beyond it, a sample."""
 
 
-class Kind(StrEnum):
-    """The kind of packet."""
-
-    ICMP = "icmp"
-    TCP = "tcp"
-    UDP = "udp"
-    MTU = "mtu"
-    """An ICMP echo of `size` bytes that routers must not fragment (DF)."""
-
-
-class Expected(StrEnum):
-    """The expected result."""
-
-    REACH = "reach"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A host of the lab, as source or target. `node`: the node that it is, or is on; "" for a client."""
-
-    name: str
-    role: Literal["pod", "node", "client"]
-    address: IPv4Address
-    node: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """One probe: a packet from `source` to `address` (of `target`), and its reply.
-
-    `port`: the port of the target's own server; 0: the prober itself listens there. `asks`: that server is agnhost,
-    which reports its client's address. `expected_source`: the source address that the target must see; None: any.
-    """
-
-    source: str
-    target: str
-    address: IPv4Address
-    kind: Kind
-    port: int = 0
-    size: int = 0
-    asks: bool = False
-    expected: Expected = Expected.REACH
-    expected_source: IPv4Address | None = None
-
-    @property
-    def pair(self) -> tuple[str, str]:
-        """The cell of the matrix."""
-        return self.source, self.target
-
-    def __str__(self) -> str:
-        port = f":{self.port}" if self.port else ""
-        size = f" of {self.size} bytes" if self.size else ""
-        return f"{self.source} -> {self.target} {self.kind}{size} {self.address}{port}"
-
-
-class Outcome(StrEnum):
-    """The result of a probe or a connection."""
-
-    REACHED = "reached"
-    REFUSED = "refused"
-    UNREACHABLE = "unreachable"
-    TOO_BIG = "too big"
-    TIMED_OUT = "timed out"
-    ABSENT = "not there"
-    """One of the two hosts does not exist."""
-    ENDED = "ended"
-    """The connection was established, and closed without a reply."""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """A result. `arrived_at`: the host that received the packet, even without a reply. `seen_from`: its source."""
-
-    probe: Probe
-    outcome: Outcome
-    detail: str = ""
-    arrived_at: str = ""
-    seen_from: IPv4Address | None = None
-    ms: float = 0.0
-
-    @property
-    def wrong(self) -> str:
-        """What is wrong, in a few words; "" if all is as it should be."""
-        if self.probe.expected is Expected.FAIL:
-            return "reached" if self.outcome is Outcome.REACHED or self.arrived_at else ""
-        if self.outcome is not Outcome.REACHED:
-            return self.outcome.value
-        if self.arrived_at not in ("", self.probe.target):
-            return f"answered by {self.arrived_at}"
-        if self.seen_from and self.probe.expected_source and self.seen_from != self.probe.expected_source:
-            return f"seen as {self.seen_from}"
-        return ""
-
-
 @dataclass(frozen=True, slots=True)
 class Survey:
     """The probes, their hosts, and the number of pairs out of all possible. `why`: why some hosts reach no others."""
 
-    places: tuple[Place, ...]
+    places: tuple[ProbeHost, ...]
     probes: tuple[Probe, ...]
     pairs: int
     possible: int
@@ -144,7 +49,7 @@ class Survey:
         return f"{self.pairs} of {self.possible} pairs: each host to two of every kind; --from and --to choose others"
 
 
-def survey(lab: Lab, host: Host, sources: Sequence[str] = (), targets: Sequence[str] = ()) -> Survey:
+def survey(lab: Lab, host: HostFeatures, sources: Sequence[str] = (), targets: Sequence[str] = ()) -> Survey:
     """All probes of the lab (its pods have addresses), or those from `sources` to `targets`."""
     hosts = places(lab)
     senders, receivers = _named(hosts, sources), _named(hosts, targets)
@@ -168,22 +73,22 @@ def _apart(lab: Lab) -> str:
     )
 
 
-def places(lab: Lab, *, leaving: bool = False) -> tuple[Place, ...]:
+def places(lab: Lab, *, leaving: bool = False) -> tuple[ProbeHost, ...]:
     """Pods node by node, then nodes, then clients: the order of the matrix.
 
     `leaving`: with pods that terminate or have come to their end, who are asked nothing.
     """
     pods = [
-        Place(names.pod_host(pod.namespace, pod.name), "pod", address_of(pod), node.name)
+        ProbeHost(names.pod_host(pod.namespace, pod.name), "pod", address_of(pod), node.name)
         for node in lab.nodes
         for pod in lab.pods
         if pod.node == node.name and (leaving or not (pod.deletion or pod.finished))
     ]
-    nodes = [Place(node.name, "node", node.address, node.name) for node in lab.nodes]
-    return (*pods, *nodes, *(Place(client.name, "client", client.address) for client in lab.clients))
+    nodes = [ProbeHost(node.name, "node", node.address, node.name) for node in lab.nodes]
+    return (*pods, *nodes, *(ProbeHost(client.name, "client", client.address) for client in lab.clients))
 
 
-def between(lab: Lab, host: Host, source: Place, target: Place) -> Iterator[Probe]:
+def between(lab: Lab, host: HostFeatures, source: ProbeHost, target: ProbeHost) -> Iterator[Probe]:
     """The probes of one pair."""
     pair = (source.name, target.name, target.address)
     server = _server(lab, target)
@@ -203,7 +108,7 @@ def between(lab: Lab, host: Host, source: Place, target: Place) -> Iterator[Prob
     yield Probe(*pair, Kind.MTU, size=mtu + 1, expected=Expected.FAIL)
 
 
-def has_way(lab: Lab, source: Place, pod: Place) -> bool:
+def has_way(lab: Lab, source: ProbeHost, pod: ProbeHost) -> bool:
     """Whether packets from a host to a pod's own address arrive, and the replies come back."""
     nodes = {node.name: node for node in lab.nodes}
     if source.role == "client":
@@ -211,7 +116,7 @@ def has_way(lab: Lab, source: Place, pod: Place) -> bool:
     return connected(lab, nodes[source.node], nodes[pod.node])
 
 
-def seen_as(lab: Lab, host: Host, source: Place, target: Place) -> IPv4Address | None:
+def seen_as(lab: Lab, host: HostFeatures, source: ProbeHost, target: ProbeHost) -> IPv4Address | None:
     """The source address of packets from `source` that `target` sees; None: any."""
     same_node = source.node == target.node
     if source.role == "pod" and target.role != "pod" and not same_node:
@@ -225,12 +130,12 @@ def seen_as(lab: Lab, host: Host, source: Place, target: Place) -> IPv4Address |
     return source.address
 
 
-def path_mtu(lab: Lab, source: Place, target: Place) -> int | None:
+def path_mtu(lab: Lab, source: ProbeHost, target: ProbeHost) -> int | None:
     """The largest packet (bytes) that passes unfragmented; None if it depends on the network that the user builds."""
     return network(lab).mtu(lab) if "pod" in (source.role, target.role) else ETHERNET_MTU
 
 
-def _node_speaks_from(lab: Lab, host: Host, source: Place, target: Place) -> IPv4Address | None:
+def _node_speaks_from(lab: Lab, host: HostFeatures, source: ProbeHost, target: ProbeHost) -> IPv4Address | None:
     """The kernel uses the address of the route's interface as source."""
     nodes, same_node = {node.name: node for node in lab.nodes}, source.node == target.node
     node = nodes[source.node]
@@ -240,7 +145,7 @@ def _node_speaks_from(lab: Lab, host: Host, source: Place, target: Place) -> IPv
     return network(lab).speaks_from(lab, host, node, same_node=same_node)
 
 
-def _server(lab: Lab, target: Place) -> tuple[int, bool]:
+def _server(lab: Lab, target: ProbeHost) -> tuple[int, bool]:
     """A pod's first declared TCP port, and whether agnhost listens there; (0, False) if there is none."""
     if target.role == "pod":
         pod = next(pod for pod in lab.pods if names.pod_host(pod.namespace, pod.name) == target.name)
@@ -282,10 +187,10 @@ def _pod_local(lab: Lab) -> Iterator[Probe]:
             yield Probe(name, name, LOOPBACK, Kind.TCP, port=port, asks=asks, expected_source=LOOPBACK)
 
 
-def _sample(everybody: Sequence[Place], source: Place, receivers: Sequence[Place]) -> Iterator[Place]:
+def _sample(everybody: Sequence[ProbeHost], source: ProbeHost, receivers: Sequence[ProbeHost]) -> Iterator[ProbeHost]:
     """Two targets of every kind (local and remote pods, own and other nodes, clients), different for each source."""
     turn = everybody.index(source)
-    kinds: dict[tuple[str, bool], list[Place]] = {}
+    kinds: dict[tuple[str, bool], list[ProbeHost]] = {}
     for place in receivers:
         if place != source:
             kinds.setdefault((place.role, place.node == source.node), []).append(place)
@@ -294,7 +199,7 @@ def _sample(everybody: Sequence[Place], source: Place, receivers: Sequence[Place
         yield from (group[at] for at in sorted({first, second}))
 
 
-def _named(everybody: Sequence[Place], wanted: Sequence[str]) -> list[Place]:
+def _named(everybody: Sequence[ProbeHost], wanted: Sequence[str]) -> list[ProbeHost]:
     known = {place.name for place in everybody}
     for name in wanted:
         if names.host_of(name) not in known:

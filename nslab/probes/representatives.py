@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from nslab.probes.calls import CallResult
-    from nslab.probes.pairs import Place, Result
+    from nslab.probes.probe import ProbeHost, Result
 
     Trait: TypeAlias = Callable[["Item"], Hashable]
 Item = TypeVar("Item")
@@ -27,7 +27,7 @@ def representatives(items: Sequence[Item], traits: Sequence[Trait[Item]], most: 
     return [items[at] for at in sorted(chosen)]
 
 
-def pair_traits(places: Sequence[Place]) -> list[Trait[Result]]:
+def pair_traits(places: Sequence[ProbeHost]) -> list[Trait[Result]]:
     """What failed pairs share: how they fail between two nodes; from a node to a target; from a source."""
     at = {place.name: (place.role, place.node) for place in places}
 

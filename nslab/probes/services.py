@@ -11,7 +11,8 @@ from nslab.dataclass import dataclass, replace
 from nslab.lab.types import ProxyMode
 from nslab.objects import names
 from nslab.probes.calls import Answer, Call, Way
-from nslab.probes.pairs import Outcome, Place, agnhost_port, has_way, places, seen_as, stand_in_ports
+from nslab.probes.pairs import agnhost_port, has_way, places, seen_as, stand_in_ports
+from nslab.probes.probe import Outcome, ProbeHost
 from nslab.probes.spread import Spread, spread_of
 from nslab.proxy.choose import choose
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
     from nslab.lab.pod_types import Pod
     from nslab.lab.types import Lab
-    from nslab.objects.needs import Host
-    from nslab.proxy.model import Endpoint, Port, Proxy, Service
+    from nslab.objects.needs import HostFeatures
+    from nslab.proxy.model import Endpoint, Port, Proxy, ServiceInfo
 
 TIMES, DIFFERING_TIMES, SPREAD_TIMES = 4, 8, 200
 ALL_CALLS = 400
@@ -34,7 +35,7 @@ DOMAIN = "cluster.local"
 class ServiceSurvey:
     """The calls, and their number of pairs (source, port) out of all. `spread`: run last and separately."""
 
-    places: tuple[Place, ...]
+    places: tuple[ProbeHost, ...]
     calls: tuple[Call, ...]
     spread: tuple[Call, ...]
     asked: int
@@ -49,7 +50,7 @@ class ServiceSurvey:
 
 
 def survey_services(
-    lab: Lab, host: Host, sources: Sequence[str] = (), differing: Collection[str] = ()
+    lab: Lab, host: HostFeatures, sources: Sequence[str] = (), differing: Collection[str] = ()
 ) -> ServiceSurvey:
     """All calls to the lab's Services (its pods have addresses), or those of `sources`.
 
@@ -79,7 +80,9 @@ def _tells(call: Call) -> bool:
     return call.asks or call.protocol != "UDP"
 
 
-def _sample(askers: Sequence[Place], ports: Sequence[tuple[Service, Port]]) -> Iterator[tuple[Place, Service, Port]]:
+def _sample(
+    askers: Sequence[ProbeHost], ports: Sequence[tuple[ServiceInfo, Port]]
+) -> Iterator[tuple[ProbeHost, ServiceInfo, Port]]:
     for turn, asker in enumerate(askers):
         for at in sorted({turn % len(ports), (turn + len(ports) // 2) % len(ports)}):
             yield asker, *ports[at]
@@ -88,7 +91,7 @@ def _sample(askers: Sequence[Place], ports: Sequence[tuple[Service, Port]]) -> I
 class _Asking:
     """A lab from the prober's perspective."""
 
-    def __init__(self, lab: Lab, host: Host) -> None:
+    def __init__(self, lab: Lab, host: HostFeatures) -> None:
         self.lab, self.host = lab, host
         self.services = seen(resolve(lab))
         self.askers = places(lab)
@@ -98,13 +101,13 @@ class _Asking:
         by_address = {node.address: node.name for node in lab.nodes}
         self._ways = by_address | {ip: node.name for ip, node in ways_in(lab, self.services).items()}
 
-    def speaks(self, service: Service, port: Port) -> bool:
+    def speaks(self, service: ServiceInfo, port: Port) -> bool:
         """Whether the port can be called: an ExternalName is outside the lab, and not every kernel supports SCTP."""
         if port.protocol == "SCTP" and not (self.host.sctp and self.lab.proxy_mode is not ProxyMode.USERSPACE):
             return False
         return not service.external_name
 
-    def calls(self, asker: Place, service: Service, port: Port) -> Iterator[Call]:
+    def calls(self, asker: ProbeHost, service: ServiceInfo, port: Port) -> Iterator[Call]:
         """The calls of one host to one port: pods and nodes by cluster IP, clients from outside."""
         match asker.role:
             case "pod":
@@ -117,7 +120,7 @@ class _Asking:
             case "client":
                 yield from self._from_outside(asker, service, port)
 
-    def spreads(self, askers: Sequence[Place], ports: Sequence[tuple[Service, Port]]) -> Iterator[Call]:
+    def spreads(self, askers: Sequence[ProbeHost], ports: Sequence[tuple[ServiceInfo, Port]]) -> Iterator[Call]:
         """Many connections from one host of each node, to test their distribution.
 
         TCP only: over UDP a client's port may repeat so soon that conntrack treats it as the same flow.
@@ -134,7 +137,7 @@ class _Asking:
                     if len(call.answers) > 1 and call.asks and rule is not Spread.ANY and not call.lost:
                         yield call
 
-    def _from_outside(self, asker: Place, service: Service, port: Port) -> Iterator[Call]:
+    def _from_outside(self, asker: ProbeHost, service: ServiceInfo, port: Port) -> Iterator[Call]:
         if port.node_port:
             for node in self.lab.nodes:
                 yield self._call(asker, service, port, Way.NODE_PORT, node.name, (str(node.address),))
@@ -146,7 +149,7 @@ class _Asking:
                 if at := self._ways.get(IPv4Address(address)):
                     yield self._call(asker, service, port, way, at, (address,))
 
-    def _named(self, asker: Place, service: Service, port: Port) -> Iterator[Call]:
+    def _named(self, asker: ProbeHost, service: ServiceInfo, port: Port) -> Iterator[Call]:
         if service.cluster_ip:
             yield self._call(asker, service, port, Way.NAME, asker.node, (service.cluster_ip,), 1)
         elif ends := [end for end in port.endpoints if end.ready]:
@@ -161,8 +164,8 @@ class _Asking:
 
     def _call(
         self,
-        asker: Place,
-        service: Service,
+        asker: ProbeHost,
+        service: ServiceInfo,
         port: Port,
         way: Way,
         node: str,
@@ -176,7 +179,7 @@ class _Asking:
         near = self.places[node]
         there = self._with_way(near, ends)
 
-        def sees(pod: Place) -> IPv4Address | None:
+        def sees(pod: ProbeHost) -> IPv4Address | None:
             if keeps_source(self.lab.proxy_mode, service, asker, pod, way):
                 return asker.address
             return seen_as(self.lab, self.host, near, pod)
@@ -202,13 +205,13 @@ class _Asking:
             len(there) < len(ends) or (way is Way.NAME and self._deaf(asker)),
         )
 
-    def _with_way(self, sender: Place, ends: Sequence[Endpoint]) -> list[Endpoint]:
+    def _with_way(self, sender: ProbeHost, ends: Sequence[Endpoint]) -> list[Endpoint]:
         """The endpoints that packets from a host can reach: all but pods behind a router without routes to them."""
         pods = {end.ip: self._pods.get(end.pod) for end in ends}
         hosts = {ip: names.pod_host(pod.namespace, pod.name) for ip, pod in pods.items() if pod}
         return [end for end in ends if end.ip not in hosts or has_way(self.lab, sender, self.places[hosts[end.ip]])]
 
-    def _deaf(self, pod: Place) -> bool:
+    def _deaf(self, pod: ProbeHost) -> bool:
         """Whether a pod cannot reach some server of the cluster's DNS."""
         servers = [
             end
@@ -220,7 +223,7 @@ class _Asking:
         return len(self._with_way(pod, servers)) < len(servers)
 
     def _answers(
-        self, asker: Place, ends: Sequence[Endpoint], sees: Callable[[Place], IPv4Address | None]
+        self, asker: ProbeHost, ends: Sequence[Endpoint], sees: Callable[[ProbeHost], IPv4Address | None]
     ) -> tuple[Answer, ...]:
         pods = [self._pods[end.pod] for end in ends if end.pod in self._pods]
         found = [(pod, self.places[names.pod_host(pod.namespace, pod.name)]) for pod in pods]
@@ -235,7 +238,7 @@ class _Asking:
 
 
 def reached(
-    mode: ProxyMode, service: Service, port: Port, proxy: Proxy, asker: Place, way: Way
+    mode: ProxyMode, service: ServiceInfo, port: Port, proxy: Proxy, asker: ProbeHost, way: Way
 ) -> tuple[Outcome, tuple[Endpoint, ...]]:
     """The outcome of a connection that the node of `proxy` translates, and its possible endpoints."""
     chosen, inside = choose(service, port, proxy), way in (Way.CLUSTER_IP, Way.NAME)
@@ -257,7 +260,7 @@ def reached(
     return (Outcome.TIMED_OUT if local and chosen.somewhere else Outcome.REFUSED), ()
 
 
-def keeps_source(mode: ProxyMode, service: Service, asker: Place, pod: Place, way: Way) -> bool:
+def keeps_source(mode: ProxyMode, service: ServiceInfo, asker: ProbeHost, pod: ProbeHost, way: Way) -> bool:
     """Whether the server sees the source itself, and not the translating node."""
     if mode is ProxyMode.USERSPACE:
         return False
@@ -267,7 +270,7 @@ def keeps_source(mode: ProxyMode, service: Service, asker: Place, pod: Place, wa
     return service.external_local
 
 
-def _admitted(service: Service, asker: Place) -> bool:
+def _admitted(service: ServiceInfo, asker: ProbeHost) -> bool:
     """Whether the load balancer's source ranges (none: all sources) contain the source."""
     ranges = [IPv4Network(net, strict=False) for net in service.source_ranges]
     return not ranges or any(asker.address in net for net in ranges)
@@ -282,5 +285,5 @@ def _agnhost_ports(pod: Pod, protocol: str) -> set[int]:
 _FLAGS = {"TCP": ("http-port", 8080), "UDP": ("udp-port", 8081), "SCTP": ("sctp-port", -1)}
 
 
-def _name(service: Service) -> str:
+def _name(service: ServiceInfo) -> str:
     return f"{service.name}.{service.namespace}.svc.{DOMAIN}"

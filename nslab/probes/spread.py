@@ -12,7 +12,7 @@ from nslab.lab.types import ProxyMode
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nslab.proxy.model import Service
+    from nslab.proxy.model import ServiceInfo
 
 UNLIKELY = 1e-6
 """A random distribution as uneven as this occurs once in a million probes: below, it counts as an error."""
@@ -27,7 +27,7 @@ class Spread(StrEnum):
     ANY = "as it comes"
 
 
-def spread_of(mode: ProxyMode, scheduler: str, service: Service) -> Spread:
+def spread_of(mode: ProxyMode, scheduler: str, service: ServiceInfo) -> Spread:
     """The choice of a mode: random in iptables and nftables, by scheduler in ipvs, round robin in userspace."""
     if service.affinity:
         return Spread.STICKY

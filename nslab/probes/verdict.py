@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, TypeAlias
 from nslab.dataclass import dataclass, field
 from nslab.probes.calls import Way
 from nslab.probes.cause import UNKNOWN, Cause, CauseKind
-from nslab.probes.pairs import Expected, Kind, Outcome
+from nslab.probes.probe import Expected, Kind, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from nslab.probes.calls import Answer, Call, CallResult
-    from nslab.probes.pairs import Place, Probe, Result
+    from nslab.probes.probe import Probe, ProbeHost, Result
 
     Causes: TypeAlias = Mapping[Probe | Call, Cause]
 
@@ -44,7 +44,7 @@ class Square:
 
 
 def squares(
-    places: Sequence[Place],
+    places: Sequence[ProbeHost],
     results: Iterable[Result],
     calls: Iterable[CallResult],
     causes: Causes = MappingProxyType({}),

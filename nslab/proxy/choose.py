@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nslab.proxy.model import Endpoint, Port, Proxy, Service
+    from nslab.proxy.model import Endpoint, Port, Proxy, ServiceInfo
 
 
 class UsableEndpoints(NamedTuple):
@@ -22,7 +22,7 @@ class UsableEndpoints(NamedTuple):
     somewhere: bool
 
 
-def choose(service: Service, port: Port, proxy: Proxy) -> UsableEndpoints:
+def choose(service: ServiceInfo, port: Port, proxy: Proxy) -> UsableEndpoints:
     """The endpoints of one port, as seen from the proxy's node.
 
     The ready ones; if there are none, the serving and terminating ones: separately for Cluster and Local. Hints count
@@ -40,7 +40,7 @@ def choose(service: Service, port: Port, proxy: Proxy) -> UsableEndpoints:
     return UsableEndpoints(cluster, tuple(here), tuple(dict.fromkeys((*cluster, *here))), bool(ready or fallback))
 
 
-def externally_accessible(service: Service, port: Port) -> bool:
+def externally_accessible(service: ServiceInfo, port: Port) -> bool:
     """Whether it has a node port or an address other than the cluster IP."""
     return bool(port.node_port or service.external_ips or service.load_balancer_ips)
 

@@ -16,7 +16,7 @@ from nslab.ruletext.items import NodeCommand
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from nslab.proxy.model import Port, Proxy, Service
+    from nslab.proxy.model import Port, Proxy, ServiceInfo
 
 LIST = NodeCommand(("conntrack", "-L", "-p", "udp"), "")
 """The command whose output `stale` reads."""
@@ -31,15 +31,15 @@ class Flow(NamedTuple):
     answers: Place
 
 
-def concerned(services: Iterable[Service]) -> bool:
+def concerned(services: Iterable[ServiceInfo]) -> bool:
     """Whether there may be such flows at all: some Service has a UDP port."""
     return any(port.protocol == "UDP" for service in services if service.cluster_ip for port in service.ports)
 
 
 def stale(
     listed: str,
-    before: Iterable[Service],
-    after: Iterable[Service],
+    before: Iterable[ServiceInfo],
+    after: Iterable[ServiceInfo],
     proxy: Proxy,
     ports: Mapping[tuple[str, str], int] | None = None,
 ) -> tuple[NodeCommand, ...]:
@@ -56,7 +56,7 @@ def stale(
     return tuple(_forget(flow) for flow in flows if _is_stale(flow, behind, proxy))
 
 
-def _fronts(service: Service) -> Iterator[tuple[Place, Port]]:
+def _fronts(service: ServiceInfo) -> Iterator[tuple[Place, Port]]:
     """The addresses at which clients reach a Service's UDP ports."""
     for port in service.ports if service.cluster_ip else ():
         if port.protocol == "UDP":

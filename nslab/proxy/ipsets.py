@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from nslab.proxy.iptables import MARK_MASQ, postrouting
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterator
 
     from nslab.proxy.model import Proxy
-    from nslab.ruletext.items import Item, Items
 
 LOOP_BACK, CLUSTER_IP = "KUBE-LOOP-BACK", "KUBE-CLUSTER-IP"
 EXTERNAL_IP, EXTERNAL_IP_LOCAL = "KUBE-EXTERNAL-IP", "KUBE-EXTERNAL-IP-LOCAL"
@@ -94,22 +93,6 @@ _TO_LOCAL = "-m addrtype --dst-type LOCAL"
 
 Rules = dict[tuple[str, str], tuple[str, ...]]
 """Rules by table and chain."""
-
-
-def made(items: Items) -> Iterator[str]:
-    """Lines for `ipset restore`: new sets, then their members."""
-    for item, body in items.items():
-        if item[0] == "ipset":
-            yield f"create {item[1]} {' '.join(body)}"
-    yield from (f"add {item[1]} {item[2]}" for item in items if item[0] == "member")
-
-
-def ended(items: Iterable[Item]) -> Iterator[str]:
-    """Lines for `ipset restore`: deletes members, and sets together with their members."""
-    items = list(items)
-    sets = [item[1] for item in items if item[0] == "ipset"]
-    yield from (f"del {item[1]} {item[2]}" for item in items if item[0] == "member" and item[1] not in sets)
-    yield from (f"destroy {name}" for name in sets)
 
 
 def nat_rules(filled: Collection[str], proxy: Proxy) -> Rules:

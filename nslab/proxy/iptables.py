@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from nslab.proxy.choose import UsableEndpoints
-    from nslab.proxy.model import Endpoint, Port, Proxy, Service
+    from nslab.proxy.model import Endpoint, Port, Proxy, ServiceInfo
     from nslab.ruletext.items import Body, Item, Items, NodeCommand
 
 SERVICES: Item = ("chain", "nat", "KUBE-SERVICES")
@@ -57,7 +57,7 @@ _JUMPS = {
 """From top to bottom."""
 
 
-def part(service: Service, proxy: Proxy) -> Part:
+def part(service: ServiceInfo, proxy: Proxy) -> Part:
     """The chains of one Service, and its rules in shared chains. A headless Service has none."""
     own: Items = {}
     lines: dict[Item, list[str]] = {}
@@ -116,7 +116,7 @@ def postrouting(proxy: Proxy) -> Iterator[str]:
 class _Rules:
     """The rules of one port of one Service."""
 
-    def __init__(self, service: Service, port: Port, proxy: Proxy) -> None:
+    def __init__(self, service: ServiceInfo, port: Port, proxy: Proxy) -> None:
         self.service, self.port, self.proxy = service, port, proxy
         self.choice: UsableEndpoints = choose(service, port, proxy)
         self.name, self.protocol = port_name(service, port), port.protocol.lower()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from nslab.proxy import ipsets
 from nslab.proxy.choose import choose
 from nslab.proxy.mode import Part
+from nslab.ruletext.ipset import ended, made
 from nslab.ruletext.iptables import iptables_commands, sysctl_commands
 from nslab.ruletext.ipvsadm import ipvsadm_lines
 from nslab.ruletext.items import NodeCommand
@@ -23,7 +24,7 @@ from nslab.ruletext.items import NodeCommand
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from nslab.proxy.model import Endpoint, Port, Proxy, Service
+    from nslab.proxy.model import Endpoint, Port, Proxy, ServiceInfo
     from nslab.ruletext.items import Body, Item, Items
 
 DEVICE = "kube-ipvs0"
@@ -32,7 +33,7 @@ SOURCE_HASH = "mh-port"
 OUT_FILTER: Item = ("chain", "filter", "KUBE-IPVS-OUT-FILTER")
 
 
-def part(service: Service, proxy: Proxy) -> Part:
+def part(service: ServiceInfo, proxy: Proxy) -> Part:
     """One Service: its virtual and real servers, its addresses, and its members of the sets."""
     if not service.cluster_ip:  # headless or ExternalName
         return Part({})
@@ -84,7 +85,7 @@ def _settings(proxy: Proxy) -> Iterator[tuple[str, str, str]]:
         yield "net/ipv4/conf/all/arp_announce", "2", "0"
 
 
-def _servers(service: Service, port: Port, proxy: Proxy) -> Items:
+def _servers(service: ServiceInfo, port: Port, proxy: Proxy) -> Items:
     """The virtual servers of one port, each followed by its real ones."""
     chosen = choose(service, port, proxy)
     protocol = port.protocol.lower()
@@ -106,7 +107,7 @@ def _servers(service: Service, port: Port, proxy: Proxy) -> Items:
     return items
 
 
-def _members(service: Service, port: Port, proxy: Proxy) -> Iterator[tuple[str, str]]:
+def _members(service: ServiceInfo, port: Port, proxy: Proxy) -> Iterator[tuple[str, str]]:
     """The set members for one port: set and entry."""
     protocol = port.protocol.lower()
     target = f"{protocol}:{port.port}"
@@ -135,7 +136,7 @@ def _members(service: Service, port: Port, proxy: Proxy) -> Iterator[tuple[str, 
         yield ipsets.HEALTH_CHECK, str(service.health_check_node_port)
 
 
-def _kept_from_nodes(service: Service, port: Port, proxy: Proxy) -> Iterator[str]:
+def _kept_from_nodes(service: ServiceInfo, port: Port, proxy: Proxy) -> Iterator[str]:
     """Drops for a node outside the source ranges: its own packets have the load balancer's address as source."""
     if service.source_ranges and not _covers_node(service, proxy):
         number = {"tcp": 6, "udp": 17, "sctp": 132}[port.protocol.lower()]
@@ -143,7 +144,7 @@ def _kept_from_nodes(service: Service, port: Port, proxy: Proxy) -> Iterator[str
             yield f"-s {ip}/32 -m ipvs --vproto {number} --vaddr {ip} --vport {port.port} -j DROP"
 
 
-def _bound(service: Service, proxy: Proxy) -> list[str]:
+def _bound(service: ServiceInfo, proxy: Proxy) -> list[str]:
     """Addresses for kube-ipvs0: those of the Service that the node does not already have."""
     outside = [ip for ip in (*service.external_ips, *service.load_balancer_ips) if ip not in proxy.addresses]
     return [*dict.fromkeys((service.cluster_ip, *outside))] if service.ports else []
@@ -165,7 +166,7 @@ def _networks(ranges: Iterable[str]) -> Iterator[str]:
         yield from (str(half).removesuffix("/32") for half in halves)
 
 
-def _covers_node(service: Service, proxy: Proxy) -> bool:
+def _covers_node(service: ServiceInfo, proxy: Proxy) -> bool:
     """Whether the node's own address, its first, is in one of the source ranges."""
     ranges = [ip_network(one, strict=False) for one in service.source_ranges]
     return any(ip_address(ip) in one for ip in proxy.addresses[:1] for one in ranges)
@@ -181,12 +182,12 @@ def commands(old: Items, new: Items, proxy: Proxy) -> tuple[NodeCommand, ...]:
     added = {item: body for item, body in new.items() if item not in old}
     return (
         *sysctl_commands(old, new),
-        *_command("\n".join(ipsets.made(added)), "ipset", "-exist", "restore"),
+        *_command("\n".join(made(added)), "ipset", "-exist", "restore"),
         *iptables_commands(old, new, proxy.iptables),
         *_command("\n".join(_addresses_go(removed)), "ip", "-batch", "-"),
         *_command("\n".join(ipvsadm_lines(old, new)), "ipvsadm", "-R"),
         *_command("\n".join(_addresses_come(added)), "ip", "-batch", "-"),
-        *_command("\n".join(ipsets.ended(removed)), "ipset", "-exist", "restore"),
+        *_command("\n".join(ended(removed)), "ipset", "-exist", "restore"),
     )
 
 

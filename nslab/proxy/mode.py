@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from nslab.proxy.model import Proxy, Service
+    from nslab.proxy.model import Proxy, ServiceInfo
     from nslab.ruletext.items import Body, Item, Items, NodeCommand
 
 
@@ -24,7 +24,7 @@ class Part(NamedTuple):
 class Mode(Protocol):
     """One proxy mode: a module of this package (nslab.proxy.iptables, .ipvs, .nftables, .userspace)."""
 
-    def part(self, service: Service, proxy: Proxy) -> Part:
+    def part(self, service: ServiceInfo, proxy: Proxy) -> Part:
         """The items and rules of one Service."""
 
     def frame(self, parts: Iterable[Part], proxy: Proxy) -> Items:
@@ -37,7 +37,7 @@ class Mode(Protocol):
         """The commands from `old` to `new`, which contain only the items that differ."""
 
 
-def whole(mode: Mode, services: Iterable[Service], proxy: Proxy) -> Items:
+def whole(mode: Mode, services: Iterable[ServiceInfo], proxy: Proxy) -> Items:
     """All items of the mode for these Services."""
     parts = [mode.part(service, proxy) for service in services]
     items = mode.frame(parts, proxy)

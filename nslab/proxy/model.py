@@ -43,7 +43,7 @@ class Port:
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class ServiceInfo:
     """A Service with the fields that kube-proxy and kube-dns use.
 
     `cluster_ip` is "" for a headless one and for an ExternalName. `affinity`: seconds of ClientIP affinity, 0 for none.
@@ -106,7 +106,7 @@ class Proxy:
     nft_narrows: bool = False
 
 
-def visible(service: Service) -> Service | None:
+def visible(service: ServiceInfo) -> ServiceInfo | None:
     """A Service as a kube-proxy sees it; None if it does not: its watches leave out what is for another proxy."""
     if service.other_proxy:
         return None
@@ -118,18 +118,18 @@ def visible(service: Service) -> Service | None:
     return replace(service, ports=tuple(ports))
 
 
-def to_json(obj: Service | Proxy) -> dict[str, Any]:
+def to_json(obj: ServiceInfo | Proxy) -> dict[str, Any]:
     """The object as JSON without default values, as the API server and kube-proxy exchange it."""
     return _without_defaults(obj)
 
 
-def service_from_json(document: dict[str, Any]) -> Service:
+def service_from_json(document: dict[str, Any]) -> ServiceInfo:
     """The Service of a document by `to_json`."""
     ports = tuple(
         Port(**{**port, "endpoints": tuple(Endpoint(**_tuples(end)) for end in port.get("endpoints", ()))})
         for port in document.get("ports", ())
     )
-    return Service(**{**_tuples(document), "ports": ports})
+    return ServiceInfo(**{**_tuples(document), "ports": ports})
 
 
 def proxy_from_json(document: dict[str, Any]) -> Proxy:

@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nslab.proxy.model import Port, Service
+    from nslab.proxy.model import Port, ServiceInfo
 
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
@@ -26,7 +26,7 @@ def base32(text: str) -> str:
     )
 
 
-def port_name(service: Service, port: Port) -> str:
+def port_name(service: ServiceInfo, port: Port) -> str:
     """NAMESPACE/NAME:PORT, or without `:PORT` if the port has no name: the name in comments and hashes."""
     whole = f"{service.namespace}/{service.name}"
     return f"{whole}:{port.name}" if port.name else whole

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from nslab.proxy.choose import UsableEndpoints
-    from nslab.proxy.model import Endpoint, Port, Proxy, Service
+    from nslab.proxy.model import Endpoint, Port, Proxy, ServiceInfo
     from nslab.ruletext.items import Body, Item, Items
 
 TABLE = "kube-proxy"
@@ -28,7 +28,7 @@ _ADDRESS_KEY = "type ipv4_addr . inet_proto . inet_service : verdict ;"
 _PORT_KEY = "type inet_proto . inet_service : verdict ;"
 
 
-def part(service: Service, proxy: Proxy) -> Part:
+def part(service: ServiceInfo, proxy: Proxy) -> Part:
     """One Service: for each port its chains, and the map elements that lead to them. Empty for a headless one."""
     own: Items = {}
     if service.cluster_ip:
@@ -150,7 +150,7 @@ def _within(ip: str, networks: Iterable[str]) -> bool:
 class _OnePort:
     """One port of a Service, and the names of its chains."""
 
-    def __init__(self, service: Service, port: Port, proxy: Proxy) -> None:
+    def __init__(self, service: ServiceInfo, port: Port, proxy: Proxy) -> None:
         self._service, self._port, self._proxy = service, port, proxy
         self._protocol = port.protocol.lower()
         self._whole = f"{service.namespace}/{service.name}/{self._protocol}/{port.name}"

@@ -29,13 +29,13 @@ from nslab.ruletext.iptables import saved_text
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nslab.proxy.model import Proxy, Service
+    from nslab.proxy.model import Proxy, ServiceInfo
     from nslab.ruletext.items import Items, NodeCommand
 
 _TITLES = {"nft": "nft -f -", "ipset": "ipset restore", "ip": "kube-ipvs0", "ipvsadm": "ipvsadm -R"}
 
 
-def render(services: Iterable[Service], proxy: Proxy) -> str:
+def render(services: Iterable[ServiceInfo], proxy: Proxy) -> str:
     """The text of the proxy's mode for these Services."""
     services = sorted(filter(None, map(visible, services)), key=lambda service: service.key)
     proxy = replace(proxy, large=is_large(services))

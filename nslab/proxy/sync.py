@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from nslab.proxy.mode import Mode
-    from nslab.proxy.model import Proxy, Service
+    from nslab.proxy.model import Proxy, ServiceInfo
     from nslab.ruletext.items import Body, Item, Items
 
 LARGE = 1000
@@ -20,12 +20,12 @@ LARGE = 1000
 _NOTHING = Part({})
 
 
-def endpoints(service: Service) -> int:
+def endpoints(service: ServiceInfo) -> int:
     """kube-proxy's count of a Service's endpoints: of all ports, ready or not; 0 for a Service without an address."""
     return sum(len(port.endpoints) for port in service.ports) if service.cluster_ip else 0
 
 
-def is_large(services: Iterable[Service]) -> bool:
+def is_large(services: Iterable[ServiceInfo]) -> bool:
     """Whether there are so many endpoints that kube-proxy omits comments."""
     return sum(map(endpoints, services)) > LARGE
 
@@ -37,7 +37,7 @@ class Sync:
         """`proxy.large` is ignored: Sync counts the endpoints itself."""
         self._mode = mode
         self.proxy = replace(proxy, large=False)
-        self._services: dict[str, Service] = {}
+        self._services: dict[str, ServiceInfo] = {}
         self._endpoints = 0
         self._parts: dict[str, Part] = {}
         self._frame: Items = {}
@@ -45,7 +45,7 @@ class Sync:
         self._begun = False
 
     @property
-    def services(self) -> Mapping[str, Service]:
+    def services(self) -> Mapping[str, ServiceInfo]:
         """The Services by key."""
         return self._services
 
@@ -56,7 +56,7 @@ class Sync:
             items.update(self._parts[key].own)
         return items
 
-    def change(self, changed: Mapping[str, Service | None]) -> tuple[Items, Items]:
+    def change(self, changed: Mapping[str, ServiceInfo | None]) -> tuple[Items, Items]:
         """Apply changed Services by key (None: deleted). Returns the items that differ, before and now.
 
         The first call also adds the frame, even without any Service.
@@ -81,7 +81,7 @@ class Sync:
             {item: body for item, body in now.items() if body is not None and body != before[item]},
         )
 
-    def _first(self, changed: Mapping[str, Service | None]) -> Items:
+    def _first(self, changed: Mapping[str, ServiceInfo | None]) -> Items:
         """All items, at the first call."""
         # All the new objects stay: the garbage collector would visit them many times and find nothing.
         collects = gc.isenabled()
@@ -97,7 +97,7 @@ class Sync:
             if collects:
                 gc.enable()
 
-    def _parted(self, changed: Mapping[str, Service | None]) -> tuple[dict[str, Part], bool]:
+    def _parted(self, changed: Mapping[str, ServiceInfo | None]) -> tuple[dict[str, Part], bool]:
         """The new parts of the changed Services, or of all if the count crossed LARGE; and whether it did."""
         changed = {key: service for key, service in changed.items() if service != self._services.get(key)}
         for key, service in changed.items():

@@ -20,7 +20,7 @@ from nslab.ruletext.iptables import iptables_commands
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from nslab.proxy.model import Port, Proxy, Service
+    from nslab.proxy.model import Port, Proxy, ServiceInfo
     from nslab.ruletext.items import Items, NodeCommand
 
 FIRST, LAST = 20000, 29999
@@ -49,7 +49,7 @@ _JUMPS = (
 )
 
 
-def part(service: Service, proxy: Proxy) -> Part:
+def part(service: ServiceInfo, proxy: Proxy) -> Part:
     """The rules of one Service, all in shared chains; each line begins with its chain's name."""
     lines: Items = {
         ("proxy-port", port_name(service, port), port.protocol.lower()): tuple(_rules(service, port, proxy))
@@ -76,7 +76,7 @@ def commands(old: Items, new: Items, proxy: Proxy) -> tuple[NodeCommand, ...]:
     return iptables_commands(old, new, proxy.iptables)
 
 
-def proxied(service: Service) -> Iterator[Port]:
+def proxied(service: ServiceInfo) -> Iterator[Port]:
     """The ports that the proxy process serves: it supports neither SCTP nor Services without an address."""
     if service.cluster_ip:
         yield from (port for port in service.ports if port.protocol != "SCTP")
@@ -107,7 +107,7 @@ def proxy_ports(names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
     return {whose: port for (_, port), whose in taken.items()}
 
 
-def _rules(service: Service, port: Port, proxy: Proxy) -> Iterator[str]:
+def _rules(service: ServiceInfo, port: Port, proxy: Proxy) -> Iterator[str]:
     protocol = port.protocol.lower()
     match = f'-p {protocol} -m comment --comment "{port_name(service, port)}" -m {protocol} --dport'
     # Pods' packets traverse PREROUTING, the node's own OUTPUT, where REDIRECT goes to 127.0.0.1.

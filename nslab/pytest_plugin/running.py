@@ -6,6 +6,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from nslab.admission.settings import setting
 from nslab.app import change
 from nslab.app.check import check
 from nslab.app.drift import drift_of
@@ -14,7 +15,6 @@ from nslab.app.trace import trace
 from nslab.app.up import up
 from nslab.compiler.addresses import address_of
 from nslab.dataclass import replace
-from nslab.lab.settings import setting
 from nslab.linux import owned
 from nslab.linux.netns import folder
 from nslab.linux.processes import status
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from nslab.app.drift import Drift
     from nslab.lab.service_types import Service
     from nslab.lab.types import Lab
-    from nslab.probes.pairs import Kind
+    from nslab.probes.probe import Kind
     from nslab.trace.hops import Journey
 
 _PAUSE = 0.02  # seconds between two checks of a condition

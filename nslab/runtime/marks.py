@@ -41,11 +41,13 @@ class Memory:
         """Prepare `title` for ps, and as many of these variables as fit, the first ones first."""
         # A last byte that is not NUL makes the kernel show the text up to its first NUL, as for setproctitle(3).
         room = len(self._arguments) - 1
-        text = os.fsencode(title)[: room - 1].ljust(room, b"\0") + b"\1"
-        block = b"".join(os.fsencode(f"{name}={value}") + b"\0" for name, value in variables.items())
+        text = title.encode(errors="surrogateescape")[: room - 1].ljust(room, b"\0") + b"\1"
+        block = b""
+        for name, value in variables.items():
+            block += f"{name}={value}\0".encode(errors="surrogateescape")
         if len(block) > len(self._environment):
             block = block[: block.rfind(b"\0", 0, len(self._environment)) + 1]
-        return ProcessTitle(os.fsencode(title.split(" ", 1)[0])[:15], text, block)
+        return ProcessTitle(title.partition(" ")[0].encode(errors="surrogateescape")[:15], text, block)
 
     def show(self, process_title: ProcessTitle) -> None:
         """Show a title. Takes a child almost no memory: plain copies, without ctypes (which would take half a MB)."""
@@ -55,15 +57,19 @@ class Memory:
     @contextlib.contextmanager
     def named(self, name: bytes) -> Iterator[None]:
         """Have another name meanwhile, which children forked in here keep."""
-        with open("/proc/self/comm", "rb") as comm:
-            before = comm.read().rstrip(b"\n")
-        inside = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)
+        before = self.rename(name)
         try:
-            os.write(inside, name)
             yield
         finally:
-            os.write(inside, before)
-            os.close(inside)
+            self.rename(before)
+
+    def rename(self, name: bytes) -> bytes:
+        """Have another name from now on, which children keep; returns the one before."""
+        comm = os.open("/proc/self/comm", os.O_RDWR | os.O_CLOEXEC)
+        before = os.read(comm, 16).rstrip(b"\n")
+        os.write(comm, name)
+        os.close(comm)
+        return before
 
     def wear(self, process_title: ProcessTitle) -> None:
         """Show a title without changing the name."""

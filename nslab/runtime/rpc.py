@@ -28,9 +28,17 @@ AT_ONCE, CLOSE_ON_EXEC, TRUNCATED = (
 _SOCKET, _RIGHTS = int(socket.SOL_SOCKET), int(socket.SCM_RIGHTS)
 
 
+_encode, _decode = json.JSONEncoder().encode, json.JSONDecoder().decode
+
+
 def line(message: dict[str, Any]) -> bytes:
     """Encode a request or an answer."""
-    return json.dumps(message).encode() + b"\n"
+    return _encode(message).encode() + b"\n"
+
+
+def message(line: bytes) -> Any:
+    """Decode a line. Raises ValueError."""
+    return _decode(line.decode())
 
 
 class Lines:

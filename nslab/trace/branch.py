@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nslab.trace.hops import End, Hop
-    from nslab.trace.rules.packet import Flow4, Packet
+    from nslab.trace.rules.packet import Flow4, HookPacket
 
 LO = "lo"
 
@@ -32,7 +32,7 @@ class Nat(NamedTuple):
 class Branch:
     """A packet on its way. `came`: its flow as it came to this host; `nat`: of the hosts that translated it."""
 
-    packet: Packet
+    packet: HookPacket
     ns: str
     came: Flow4
     hops: tuple[Hop, ...] = ()
@@ -41,9 +41,11 @@ class Branch:
     nat: Mapping[str, Nat] = field(default_factory=dict)
     end: End | None = None
     why: str = ""
-    inner: Packet | None = None
+    inner: HookPacket | None = None
     """The packet in the tunnel, if this is the tunnel's."""
     masqueraded: bool = False
+    handed: str = ""
+    """Of one that left the hosts that are known: the interface by which its own target gets it."""
 
     @property
     def over(self) -> bool:
@@ -56,7 +58,7 @@ def ended(branch: Branch, end: End, why: str = "") -> Branch:
     return replace(branch, end=end, why=why)
 
 
-def header_of(packet: Packet) -> Header:
+def header_of(packet: HookPacket) -> Header:
     """The packet's header, as a hop shows it."""
     ports = (packet.source_port, packet.destination_port)
     return Header(packet.source, packet.destination, packet.protocol, ports, packet.ttl, packet.length)

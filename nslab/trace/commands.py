@@ -1,4 +1,4 @@
-"""The commands that show a person what a hop says (pure)."""
+"""The commands that show a person what a hop says (pure). Without a lab (""), they are for the host itself."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from nslab.objects.names import netns
 from nslab.quote import fill
+from nslab.trace.rules.ruleset import LEGACY
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
@@ -17,22 +18,26 @@ _IPTABLES = ("raw", "mangle", "nat", "filter", "security")
 
 def in_lab(lab: str, host: str, command: str) -> str:
     """A command in a host's namespace."""
-    return fill("ip netns exec {} ", netns(lab, host)) + command
+    return fill("ip netns exec {} ", netns(lab, host)) + command if lab else command
 
 
 def route(lab: str, question: RouteQuestion) -> str:
     """Asks the host's routing what it was asked."""
-    command = fill("ip -n {} route get {}", netns(lab, question.host), str(question.header.target))
+    space = fill("ip -n {}", netns(lab, question.host)) if lab else "ip"
+    command = space + fill(" route get {}", str(question.header.target))
     if question.iif:
         command += fill(" from {} iif {}", str(question.header.source), question.iif)
     return command + (f" mark {question.mark:#x}" if question.mark else "")
 
 
 def chain(lab: str, host: str, table: str, name: str) -> str:
-    """Lists a chain."""
+    """Lists a chain. An nft table's name has its family before it, unless that is `ip`."""
     if table in _IPTABLES:
         return in_lab(lab, host, fill("iptables -t {} -S {}", table, name))
-    return in_lab(lab, host, fill("nft list chain ip {} {}", table, name))
+    if table.endswith(LEGACY):
+        return in_lab(lab, host, fill("iptables-legacy -t {} -S {}", table.removesuffix(LEGACY), name))
+    family, _, own = table.rpartition(" ")
+    return in_lab(lab, host, fill("nft list chain {} {} {}", family or "ip", own, name))
 
 
 def connections(lab: str, host: str, client: IPv4Address) -> str:

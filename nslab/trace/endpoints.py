@@ -6,13 +6,14 @@ import re
 from ipaddress import AddressValueError, IPv4Address
 from typing import TYPE_CHECKING
 
-from nslab.api.words import did_you_mean, shown
+from nslab.api.words import did_you_mean, shown, some
 from nslab.dataclass import dataclass, replace
 from nslab.errors import UsageError
 from nslab.lab.dns import DOMAIN
 from nslab.lab.pod_types import Protocol
 from nslab.objects.names import namesake, pod_host
-from nslab.probes.pairs import Kind, places
+from nslab.probes.pairs import places
+from nslab.probes.probe import Kind
 
 if TYPE_CHECKING:
     from nslab.lab.pod_types import Pod
@@ -25,7 +26,7 @@ _NAME = re.compile(r"(?=.*[a-z])(?=.*\.)(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class TraceTarget:
     """Where a packet shall go. `name`: to be asked of DNS if `address` is None; `host`: whose address it is, if known.
 
     `service`: "" or NAMESPACE/NAME.
@@ -47,32 +48,32 @@ def source(lab: Lab, word: str) -> str:
         return word
     if (name := _host_of(lab, word)) and name in hosts:
         return name
-    raise UsageError(f"{lab.name} has no host {shown(word)}{_way_on(word, [*hosts])}")
+    raise UsageError(f"{lab.name} has no host {shown(word)}{way_on(word, [*hosts])}")
 
 
-def target(lab: Lab, word: str, kind: Kind | None = None) -> Target:
+def target(lab: Lab, word: str, kind: Kind | None = None) -> TraceTarget:
     """What `word` means: HOST, SERVICE, ADDRESS or a name for DNS, each with or without :PORT.
 
     Without a port, it is the first of the Service or of the pod's containers. `kind`: None for the port's own protocol.
     """
-    name, port = _split(word)
+    name, port = split(word)
     if service := _service(lab, name):
         return _of_service(service, word, port, kind)
     if address := _address(name):
         host = next((place.name for place in places(lab) if place.address == address), "")
-        return _checked(Target(word, kind or Kind.TCP, address, port, host, _service_at(lab, address)), lab)
+        return _checked(TraceTarget(word, kind or Kind.TCP, address, port, host, _service_at(lab, address)), lab)
     hosts = {place.name: place.address for place in places(lab)}
     if host := name if name in hosts else _host_of(lab, name):
         pod = next((pod for pod in lab.pods if pod_host(pod.namespace, pod.name) == host), None)
         port, kind = _of_pod(pod, port, kind) if pod else (port, kind)
-        return _checked(Target(word, kind or Kind.TCP, hosts[host], port, host), lab)
+        return _checked(TraceTarget(word, kind or Kind.TCP, hosts[host], port, host), lab)
     if _NAME.fullmatch(name) and lab.dns_address:
-        return Target(word, kind or Kind.TCP, None, port, name=name)
+        return TraceTarget(word, kind or Kind.TCP, None, port, name=name)
     known = [*hosts, *(pod_host(service.namespace, service.name) for service in lab.services)]
-    raise UsageError(f"{lab.name} has no host and no Service {shown(name)}{_way_on(name, known)}")
+    raise UsageError(f"{lab.name} has no host and no Service {shown(name)}{way_on(name, known)}")
 
 
-def resolved(lab: Lab, found: Target, address: IPv4Address, kind: Kind | None) -> Target:
+def resolved(lab: Lab, found: TraceTarget, address: IPv4Address, kind: Kind | None) -> TraceTarget:
     """The target, now that DNS has given an address: a Service's gives the port, too."""
     words = f"{address}:{found.port}" if found.port else f"{address}"
     if service := next((one for one in lab.services if one.cluster_ip == address), None):
@@ -81,7 +82,7 @@ def resolved(lab: Lab, found: Target, address: IPv4Address, kind: Kind | None) -
     return replace(target(lab, words, kind), words=found.words, name=found.name)
 
 
-def named_service(lab: Lab, found: Target, kind: Kind | None) -> Target:
+def named_service(lab: Lab, found: TraceTarget, kind: Kind | None) -> TraceTarget:
     """The target of a name that DNS would answer with a Service's address; UsageError for any other name."""
     if found.address:
         return found
@@ -103,17 +104,14 @@ def names_to_ask(lab: Lab, host: str, name: str) -> list[str]:
     return [*searched, name] if name.count(".") < 5 else [name, *searched]
 
 
-def _way_on(word: str, known: list[str]) -> str:
+def way_on(word: str, known: list[str]) -> str:
     """The end of an error message about a name that the lab has not."""
     meant = namesake(word, known)
-    return f"; did you mean {meant}?" if meant else did_you_mean(word, known) or _list(known)
+    return f"; did you mean {meant}?" if meant else did_you_mean(word, known) or f"; it has {some(known)}"
 
 
-def _list(known: list[str]) -> str:
-    return f"; it has {', '.join(known[:12])}{' …' if len(known) > 12 else ''}"
-
-
-def _split(word: str) -> tuple[str, int]:
+def split(word: str) -> tuple[str, int]:
+    """NAME and PORT of `NAME:PORT`; 0 without one. UsageError if it is no port."""
     name, colon, port = word.rpartition(":")
     if not colon:
         return word, 0
@@ -154,7 +152,7 @@ def _service_at(lab: Lab, address: IPv4Address) -> str:
     return next((f"{one.namespace}/{one.name}" for one in lab.services if one.cluster_ip == address), "")
 
 
-def _of_service(service: Service, word: str, port: int, kind: Kind | None) -> Target:
+def _of_service(service: Service, word: str, port: int, kind: Kind | None) -> TraceTarget:
     full = f"{service.namespace}/{service.name}"
     if not service.cluster_ip:
         raise UsageError(f"Service {full} has no ClusterIP: trace to one of its pods, or to its name with a dot")
@@ -166,7 +164,7 @@ def _of_service(service: Service, word: str, port: int, kind: Kind | None) -> Ta
         number = port or (0 if kind is Kind.ICMP else service.ports[0].port)
     else:
         chosen, number = (Kind.UDP if ports[0].protocol is Protocol.UDP else Kind.TCP), ports[0].port
-    return Target(word, chosen, service.cluster_ip, number, service=full)
+    return TraceTarget(word, chosen, service.cluster_ip, number, service=full)
 
 
 def _of_pod(pod: Pod, port: int, kind: Kind | None) -> tuple[int, Kind | None]:
@@ -177,7 +175,7 @@ def _of_pod(pod: Pod, port: int, kind: Kind | None) -> tuple[int, Kind | None]:
     return (listed[0] if listed else 0), kind
 
 
-def _checked(found: Target, lab: Lab) -> Target:
+def _checked(found: TraceTarget, lab: Lab) -> TraceTarget:
     if found.kind is not Kind.ICMP and not found.port:
         raise UsageError(f"say to which port: nslab trace {lab.name} FROM {found.words}:PORT, or --icmp for an echo")
     return found

@@ -10,7 +10,7 @@ from nslab.dataclass import dataclass
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
-    from nslab.trace.endpoints import Target
+    from nslab.trace.endpoints import TraceTarget
     from nslab.trace.observed import ConntrackEntry, Header, Match
 
 
@@ -18,13 +18,18 @@ BY_CONNTRACK = "conntrack; no rule does this"
 BLACKHOLE = "a blackhole route drops it"
 NO_ROUTE = "it has no route there"
 NO_FORWARDING = "it does not forward packets (ip_forward), or a route says unreachable"
+UNREACHABLE = "a route of its says unreachable"
+PROHIBITED = "a route of its says prohibit"
 """Causes, seen and predicted alike."""
+TOLD = (NO_ROUTE, UNREACHABLE, PROHIBITED)
+"""The causes of which the kernel tells the sender."""
 
 
 class Action(StrEnum):
     """What a host did."""
 
     SEND = "send"
+    ENTER = "come in"
     BRIDGE = "bridge"
     DNAT = "DNAT"
     SNAT = "SNAT"
@@ -48,6 +53,8 @@ class End(StrEnum):
     REJECTED = "rejected"
     DROPPED = "dropped"
     LOST = "timed out"
+    LEFT = "out of sight"
+    UNKNOWN = "not known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +102,7 @@ class Journey:
 
     lab: str
     source: str
-    target: Target
+    target: TraceTarget
     hops: tuple[Hop, ...]
     end: End
     why: str = ""
@@ -108,7 +115,9 @@ class Journey:
     names: tuple[NameAsked, ...] = ()
     notes: tuple[str, ...] = ()
     chance: float | None = None
-    """Of a prediction: with which chance it comes so, where rules draw lots."""
+    """Of a prediction: with which chance it comes so, where rules draw lots; None if that is not known."""
+    computed: bool = False
+    """Whether it is a prediction."""
 
     def count(self, action: Action, *, reply: bool = False) -> int:
         """How many hops did something."""

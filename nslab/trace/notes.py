@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nslab.lab.pod_types import Protocol
 from nslab.lab.types import ProxyMode
-from nslab.probes.pairs import Kind
+from nslab.probes.probe import Kind
 from nslab.trace.hops import Action
 
 if TYPE_CHECKING:
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
     from nslab.lab.service_types import Service
     from nslab.lab.types import Lab
-    from nslab.trace.endpoints import Target
+    from nslab.trace.endpoints import TraceTarget
     from nslab.trace.hops import Hop
 
 _PROTOCOLS = {Kind.TCP: Protocol.TCP, Kind.UDP: Protocol.UDP}
 
 
 def notes(
-    lab: Lab, every: Sequence[Hop], begin: str, aim: Target, *, delivered: bool, renewed: bool = False,
+    lab: Lab, every: Sequence[Hop], begin: str, aim: TraceTarget, *, delivered: bool, renewed: bool = False,
     relayed: bool = False,
 ) -> Iterator[str]:  # fmt: skip
     """Sentences about the Service and its proxy. `begin`: the host that sends.
@@ -43,7 +43,7 @@ def notes(
             yield _from_outside(lab, service, aim)
 
 
-def _affinity(lab: Lab, service: Service, aim: Target, *, renewed: bool) -> Iterator[str]:
+def _affinity(lab: Lab, service: Service, aim: TraceTarget, *, renewed: bool) -> Iterator[str]:
     """What `trace` cannot take back of it."""
     if renewed:
         yield (
@@ -54,7 +54,7 @@ def _affinity(lab: Lab, service: Service, aim: Target, *, renewed: bool) -> Iter
         yield f"Service {aim.service} has ClientIP affinity: for {service.affinity} s the sender keeps this endpoint"
 
 
-def _not_served(service: Service, aim: Target) -> Iterator[str]:
+def _not_served(service: Service, aim: TraceTarget) -> Iterator[str]:
     """Why kube-proxy has no rule for the packet: it passes the nodes as if there were no Service."""
     protocol = _PROTOCOLS.get(aim.kind)
     if not protocol:
@@ -64,7 +64,7 @@ def _not_served(service: Service, aim: Target) -> Iterator[str]:
         yield f"Service {aim.service} has no port {aim.port}/{protocol}: it has {has}"
 
 
-def _from_outside(lab: Lab, service: Service, aim: Target) -> str:
+def _from_outside(lab: Lab, service: Service, aim: TraceTarget) -> str:
     ports = [one.node_port for one in service.ports if one.node_port]
     node = lab.nodes[0].name
     way = f"; call {node}:{ports[0]}" if ports else f": it has no node port (its type is {service.type})"

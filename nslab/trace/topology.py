@@ -14,7 +14,8 @@ from nslab.objects.ports import BridgePort
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
-    from nslab.objects.base import KernelObject, Key, State
+    from nslab.objects.base import KernelObject, State
+    from nslab.objects.keys import Key
 
 End: TypeAlias = tuple[str, str]
 """A namespace and an interface in it."""

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from nslab.lab.types import Lab
-    from nslab.objects.base import KernelObject, Key
+    from nslab.objects.base import KernelObject
+    from nslab.objects.keys import Key
     from nslab.probes import Probe
     from nslab.trace.topology import End, Topology
 

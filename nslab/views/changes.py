@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from nslab.compiler.addresses import address_of
 from nslab.compiler.networks import network
 from nslab.objects import names
-from nslab.objects.base import Add, Remove, is_object
+from nslab.objects.base import Add, Remove
+from nslab.objects.keys import is_object
 from nslab.objects.process import Process
 from nslab.objects.script import commands
 from nslab.trace.words import trouble, up
@@ -16,15 +17,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from nslab.lab.types import Lab
-    from nslab.objects.base import KernelObject, Key, Plan, Step
+    from nslab.objects.base import KernelObject, Plan, Step
+    from nslab.objects.keys import Key
 
 
 def changes(lab: Lab, plan: Plan) -> list[str]:
     """A line for each step of a repair plan, without steps that only follow from another one."""
+    return [line for _, line in findings(lab, plan)]
+
+
+def findings(lab: Lab, plan: Plan) -> list[tuple[KernelObject, str]]:
+    """The same lines, each with the object that it is about."""
     made = {key for step in plan if isinstance(step, Add) for key in filter(is_object, step.obj.provides)}
     whose = _pods_and_nodes(lab)
     remade = {step.obj.key for step in plan if _tells_why(step, made)}
-    return [_line(step, whose) for step in plan if _tells_why(step, made) or not _follows(step, made, remade)]
+    told = (step for step in plan if _tells_why(step, made) or not _follows(step, made, remade))
+    return [(step.obj, _line(step, whose)) for step in told]
 
 
 def mending(plan: Plan) -> list[str]:

@@ -8,12 +8,24 @@ from nslab.api.pod_status import pod_status
 from nslab.api.tables import NONE, columns, labels, selector
 from nslab.api.words import printable
 from nslab.lab.views import FINISHED
+from nslab.views.events import lines_about
+from nslab.views.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     Object = dict[str, Any]
     Pair = tuple[str, str | list[str]]
+
+
+STATES = {
+    "reason": "Reason",
+    "message": "Message",
+    "exitCode": "Exit Code",
+    "startedAt": "Started",
+    "finishedAt": "Finished",
+}
+"""The fields of a container's state, and what kubectl calls them."""
 
 
 def describe(one: Object, there: Sequence[Object], now: float) -> str:
@@ -25,6 +37,10 @@ def describe(one: Object, there: Sequence[Object], now: float) -> str:
         **dict.fromkeys(("Deployment", "ReplicaSet", "ReplicationController", "StatefulSet", "DaemonSet", "Job"), _set),
     }
     pairs = [*_head(one), *parts.get(one["kind"], _other)(one, there, now)]
+    if events := lines_about(one, there, now):
+        pairs += [("Events", ""), ("", [f"  {line}" for line in events])]
+    elif one["kind"] != "Event":
+        pairs.append(("Events", NONE))
     return "\n".join(_lines(pairs))
 
 
@@ -70,11 +86,16 @@ def _pod(one: Object, _there: Sequence[Object], _now: float) -> Iterator[Pair]:
         if found := spec.get(field):
             yield title, ""
             yield "", [line for each in found for line in _container(each, every.get(each.get("name")))]
-    conditions = [f"  {each['type']:<16} {each['status']}" for each in status.get("conditions", ())]
     yield "Conditions", ""
-    yield "", conditions or [f"  {NONE}"]
+    yield "", [f"  {line}" for line in _conditions(status.get("conditions", ()))]
     yield "Volumes", [printable(f"{each['name']}: {_kind(each)}") for each in spec.get("volumes", ())] or NONE
     yield "Node-Selectors", _words(spec.get("nodeSelector"))
+
+
+def _conditions(found: Sequence[Object]) -> list[str]:
+    """A table of them, with the reasons of those that do not hold."""
+    rows = [[str(each.get(field, "")) for field in ("type", "status", "reason", "message")] for each in found]
+    return table(["Type", "Status", "Reason", "Message"], [[*map(printable, row)] for row in rows]).splitlines()
 
 
 def _kind(volume: Object) -> str:
@@ -97,7 +118,8 @@ def _container_pairs(one: Object, status: Object | None) -> Iterator[Pair]:
         for title, field in (("State", "state"), ("Last State", "lastState")):
             if found := status.get(field):
                 name, more = next(iter(found.items()))
-                yield title, [name.capitalize(), *(printable(f"{key}: {value}") for key, value in more.items())]
+                yield title, name.capitalize()
+                yield from ((f"  {STATES[key]}", printable(str(more[key]))) for key in STATES if key in more)
         yield "Ready", str(bool(status.get("ready")))
         yield "Restart Count", str(status.get("restartCount", 0))
     if limits := one.get("resources", {}).get("limits"):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nslab.admission.settings import values
 from nslab.api.words import printable
 from nslab.lab import dump
-from nslab.lab.settings import values
 from nslab.lab.termination import without_terminating
 
 if TYPE_CHECKING:

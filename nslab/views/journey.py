@@ -73,7 +73,7 @@ def _what(hop: Hop) -> str:
 
 def _where(hop: Hop) -> str:
     match hop.action:
-        case Action.RECEIVE | Action.DECAPSULATE | Action.DROP | Action.REJECT | Action.LOST:
+        case Action.RECEIVE | Action.ENTER | Action.DECAPSULATE | Action.DROP | Action.REJECT | Action.LOST:
             return f"at {hop.dev}"
         case _:
             return f"to {hop.dev}" if hop.action is not Action.SEND else f"from {hop.dev}"
@@ -125,17 +125,35 @@ def summary(journey: Journey) -> str:
         f"{name} {journey.count(action)}"
         for name, action in (("DNAT", Action.DNAT), ("SNAT", Action.SNAT), ("encapsulated", Action.ENCAPSULATE))
     )
-    if journey.chance is not None:
-        how = f", with a chance of {journey.chance:.0%}" if journey.chance < 1 else ""
-        end = (
-            "will be delivered, and answered"
-            if journey.end is End.DELIVERED
-            else f"will be {journey.end}: {journey.why}"
-        )
-        return f"{end}{how}: {counted}" if journey.end is End.DELIVERED else f"{end}{how}"
+    if journey.computed:
+        there = journey.end in (End.DELIVERED, End.LEFT)
+        return f"{_foreseen(journey)}{_likely(journey)}{f': {counted}' * there}"
     if journey.end is End.DELIVERED:
         return f"delivered, and answered after {journey.seconds * 1000:.1f} ms: {counted}"
     return f"{journey.end}: {journey.why}"
+
+
+def findings(journey: Journey) -> list[str]:
+    """What was found besides the hops: where it left the predicted way, what differs, the entries of conntrack."""
+    return [*filter(None, [journey.deviation]), *journey.differing, *map(connection, journey.connections)]
+
+
+def _foreseen(journey: Journey) -> str:
+    match journey.end:
+        case End.DELIVERED:
+            return "will be delivered, and answered"
+        case End.LEFT:
+            return journey.why
+        case End.UNKNOWN:
+            return f"what becomes of it is not known: {journey.why}"
+        case _:
+            return f"will be {journey.end}: {journey.why}"
+
+
+def _likely(journey: Journey) -> str:
+    if journey.chance is None:
+        return "" if journey.end is End.UNKNOWN else ", if what is not understood is so"
+    return f", with a chance of {journey.chance:.0%}" if journey.chance < 1 else ""
 
 
 def connection(one: ConntrackEntry) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -15,25 +16,31 @@ if TYPE_CHECKING:
 
     Object = dict[str, Any]
 
+AGES = frozenset(("AGE", "LAST SEEN", "FIRST SEEN"))
+AGO = re.compile(r" \(\S+ ago\)")
+"""How long ago the last restart was."""
+
 
 class Listing:
     """How objects are listed. `kinds`: every kind of a lab in one table, by kind and name alone."""
 
     def __init__(
-        self, *, namespaces: bool = False, wide: bool = False, labels: bool = False, kinds: bool = False
-    ) -> None:
+        self, *, namespaces: bool = False, wide: bool = False, labels: bool = False, kinds: bool = False,
+        headers: bool = True,
+    ) -> None:  # fmt: skip
         self.namespaces, self.wide, self.labels, self.kinds = namespaces, wide, labels, kinds
+        self.headers = headers
         self._seen: dict[tuple[str, ...], dict[str, str]] = {}
 
     def text(self, found: Sequence[Object], now: float) -> str:
         """One table a kind, or nothing."""
         if self.kinds:
-            return _table([self._named(one) for one in found])
+            return self._table([self._named(one) for one in found])
         groups = [[*some] for _, some in groupby(found, key=lambda one: str(one["kind"]))]
         rows = [[self._row(one, now, prefix=len(groups) > 1) for one in some] for some in groups]
         every = zip(groups, rows, strict=True)
         self._seen = {_key(one): _unaged(row) for some, of in every for one, row in zip(some, of, strict=True)}
-        return "\n\n".join(map(_table, rows))
+        return "\n\n".join(map(self._table, rows))
 
     def changed(self, found: Iterable[Object], now: float) -> list[str]:
         """The rows of objects that are new, or no more as they were."""
@@ -45,9 +52,17 @@ class Listing:
                 lines.append("   ".join(row.values()))
         return lines
 
+    def _table(self, rows: Sequence[dict[str, str]]) -> str:
+        """Rows under their heads, three spaces between columns, as kubectl has it; "" without rows."""
+        if not rows:
+            return ""
+        heads = [*rows[0]]
+        lines = [*([heads] if self.headers else []), *([row.get(head, "") for head in heads] for row in rows)]
+        return table(lines[0], lines[1:], gap=3)
+
     def _row(self, one: Object, now: float, *, prefix: bool = False) -> dict[str, str]:
         row = {name: printable(cell) if cell else "" for name, cell in tables.row(one, now, wide=self.wide).items()}
-        if prefix:
+        if prefix and "NAME" in row:
             row["NAME"] = f"{resource(one)}/{row['NAME']}"
         if self.namespaces and one["metadata"].get("namespace"):
             row = {"NAMESPACE": one["metadata"]["namespace"], **row}
@@ -64,12 +79,5 @@ def _key(one: Object) -> tuple[str, ...]:
 
 
 def _unaged(row: dict[str, str]) -> dict[str, str]:
-    return {name: cell for name, cell in row.items() if name != "AGE"}
-
-
-def _table(rows: Sequence[dict[str, str]]) -> str:
-    """Rows under their heads, three spaces between columns, as kubectl has it; "" without rows."""
-    if not rows:
-        return ""
-    heads = [*rows[0]]
-    return table(heads, [[row.get(head, "") for head in heads] for row in rows], gap=3)
+    """A row without what changes as time goes by."""
+    return {name: AGO.sub("", cell) for name, cell in row.items() if name not in AGES}

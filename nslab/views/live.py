@@ -10,7 +10,8 @@ from nslab.api.duration import moment
 from nslab.api.pod_status import has_condition
 from nslab.compiler.endpoints import resolve
 from nslab.dataclass import replace
-from nslab.lab import dump, node_selector
+from nslab.lab import creation, dump, node_selector
+from nslab.lab.jobs import COMPLETE
 from nslab.lab.replica_sets import replica_set
 from nslab.lab.types import DAEMON_SET, ONE_NUMBER
 from nslab.lab.views import FINISHED
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from nslab.lab.service_types import Service
     from nslab.lab.stream import Documents
     from nslab.lab.types import Controller, Lab, Node
-    from nslab.proxy.model import Endpoint, Port
-    from nslab.proxy.model import Service as Resolved
+    from nslab.proxy.model import Endpoint, Port, ServiceInfo
+
 
 Object = dict[str, Any]
 SERVICE_NAME = "kubernetes.io/service-name"
@@ -34,8 +35,8 @@ VERSION = "v1.37.0"
 class Live(NamedTuple):
     """What is known of a running lab.
 
-    `pods`: those of nslab.views.pods, by NAMESPACE/NAME. `nodes`: those whose processes run. `created`: when the lab
-    came up, in seconds since the epoch.
+    `pods`: those of nslab.views.pods, by NAMESPACE/NAME. `nodes`: those whose processes run. `created`: the age of its
+    oldest process, in seconds since the epoch, if the lab does not know when it came up.
     """
 
     pods: Mapping[str, Object]
@@ -56,12 +57,18 @@ def objects(lab: Lab, live: Live) -> list[Object]:
         *_slices(lab, live),
         *(one.value for one in found.others if one.kind != "Namespace"),
     ]
-    return [_aged(one, live) for one in made]
+    times = dict(lab.created)
+    return [_aged(one, times, times.get(creation.LAB, live.created)) for one in made]
 
 
-def _aged(one: Object, live: Live) -> Object:
+def _aged(one: Object, times: Mapping[str, int], came: float) -> Object:
+    """The object with its time; what is made for a Service has the Service's. `came`: the lab's."""
     metadata = one.get("metadata", {})
-    return {**one, "metadata": {"creationTimestamp": moment(live.created), **metadata}}
+    kind, name = one["kind"], str(metadata.get("name", ""))
+    if kind in ("EndpointSlice", "Endpoints"):
+        kind, name = "Service", (metadata.get("labels") or {}).get(SERVICE_NAME, name)
+    own = times.get(creation.key(kind, metadata.get("namespace", ""), name), came)
+    return {**one, "metadata": {"creationTimestamp": moment(own), **metadata}}
 
 
 def node(one: Node, *, running: bool) -> Object:
@@ -121,10 +128,21 @@ def _status(controller: Controller, pods: Sequence[Object]) -> Object:
     if controller.kind in ONE_NUMBER:
         numbers = {"replicas": count, "updatedReplicas": count, "readyReplicas": ready, "availableReplicas": ready}
         return {name: number for name, number in numbers.items() if number}
-    phases = Counter(one["status"]["phase"] for one in pods)
-    done = phases["Succeeded"]
-    over = {"conditions": [{"type": "Complete", "status": "True"}]} if count and done == count else {}
-    return {"succeeded": done, "active": phases["Pending"] + phases["Running"], **over}
+    return _job_status(controller, Counter(one["status"]["phase"] for one in pods))
+
+
+def _job_status(job: Controller, phases: Counter[str]) -> Object:
+    """A Job's status. `phases`: how many of its pods are in which phase; its document keeps that it has failed."""
+    kept = job.document.get("status", {})
+    done = max(phases["Succeeded"], kept.get("succeeded", 0))
+    conditions = [COMPLETE] if 0 < job.replicas <= done else []
+    failed = max(phases["Failed"], kept.get("failed", 0))
+    return {
+        "succeeded": done,
+        "active": phases["Pending"] + phases["Running"],
+        **({"failed": failed} if failed else {}),
+        **({"conditions": found} if (found := kept.get("conditions") or conditions) else {}),
+    }
 
 
 def _slices(lab: Lab, live: Live) -> Iterator[Object]:
@@ -141,7 +159,7 @@ def _seen(pod: Pod, document: Object) -> Pod:
     return replace(pod, ready=has_condition(document, "Ready"), finished=document["status"]["phase"] in FINISHED)
 
 
-def _of_service(service: Service, one: Resolved) -> Iterator[Object]:
+def _of_service(service: Service, one: ServiceInfo) -> Iterator[Object]:
     ends = {end.ip: end for port in one.ports for end in port.endpoints}
     head = {"namespace": service.namespace, "labels": {SERVICE_NAME: service.name}}
     yield {

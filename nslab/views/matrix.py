@@ -10,7 +10,7 @@ from nslab.probes import Expected, Kind, Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from nslab.probes import Place, Result, Survey
+    from nslab.probes import ProbeHost, Result, Survey
 
 COLUMNS = 12
 """Beyond so many hosts, or on a terminal too narrow for the table and the turned one, only what is wrong is listed."""
@@ -75,7 +75,7 @@ def left_out(lines: Sequence[str], width: int) -> str:
     return f"no table: it takes {wide} columns, and the terminal has {width}; what is wrong follows"
 
 
-def table(places: Sequence[Place], results: Sequence[Result], *, turned: bool = False) -> list[str]:
+def table(places: Sequence[ProbeHost], results: Sequence[Result], *, turned: bool = False) -> list[str]:
     """Rows send, columns receive (`turned`: the other way round); pods, nodes and clients in groups.
 
     Nothing if there are too many.
@@ -131,7 +131,7 @@ def count(results: Sequence[Result]) -> str:
     return f"{right} ({len(results)} probes, slowest answer {slowest:.1f} ms)"
 
 
-def seen(places: Sequence[Place], results: Iterable[Result]) -> list[str]:
+def seen(places: Sequence[ProbeHost], results: Iterable[Result]) -> list[str]:
     """The source addresses with which pods and nodes were seen: one line each."""
     roles = {place.name: place for place in places}
     views: dict[str, dict[tuple[str, str], None]] = {"pod": {}, "node": {}}
@@ -143,7 +143,7 @@ def seen(places: Sequence[Place], results: Iterable[Result]) -> list[str]:
     return [f"{_TITLES[role]} are seen {_grouped(view)}" for role, view in views.items() if view]
 
 
-def _whom(source: Place, target: Place) -> str:
+def _whom(source: ProbeHost, target: ProbeHost) -> str:
     near = source.node == target.node
     match source.role, target.role:
         case _, "client":
@@ -156,7 +156,7 @@ def _whom(source: Place, target: Place) -> str:
             return "their own node" if near else "other nodes"
 
 
-def _as(source: Place, places: Sequence[Place], result: Result) -> str:
+def _as(source: ProbeHost, places: Sequence[ProbeHost], result: Result) -> str:
     if result.seen_from == source.address:
         return "as themselves"
     owner = next((place for place in places if place.address == result.seen_from), None)
@@ -191,7 +191,7 @@ def _short(result: Result) -> str:
     return "timeout" if result.outcome is Outcome.TIMED_OUT and result.wrong == "timed out" else result.wrong
 
 
-def _heads(columns: Sequence[Place]) -> list[str]:
+def _heads(columns: Sequence[ProbeHost]) -> list[str]:
     roles = [column.role for column in columns]
     return ["", *("" if at and roles[at - 1] == role else _TITLES[role] for at, role in enumerate(roles))]
 

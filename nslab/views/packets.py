@@ -36,7 +36,7 @@ def line(
     """The line. `at`: nanoseconds since 1970; `where`: HOST:INTERFACE, in `columns`."""
     way = "Out" if outgoing else "In "
     told = f"    # {comment}" if comment else ""
-    return f"{_clock(at)} {where:<{columns}} {way} {_what(data, ethernet=ethernet)}{told}"
+    return f"{clock(at)} {where:<{columns}} {way} {_what(data, ethernet=ethernet)}{told}"
 
 
 def folded_line(packet: FoldedPacket) -> str:
@@ -51,10 +51,11 @@ def folded_line(packet: FoldedPacket) -> str:
     ]
     took = (packet.last - packet.at) / 1e6
     what = _what(packet.data, ethernet=packet.ethernet)
-    return f"{_clock(packet.at)} {what}: {' > '.join(places)} ({took:.3f} ms)"
+    return f"{clock(packet.at)} {what}: {' > '.join(places)} ({took:.3f} ms)"
 
 
-def _clock(at: int) -> str:
+def clock(at: int) -> str:
+    """The time of day here, with microseconds. `at`: nanoseconds since 1970."""
     return f"{datetime.fromtimestamp(at // 1_000_000_000):%H:%M:%S}.{at // 1000 % 1_000_000:06}"
 
 

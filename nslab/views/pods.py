@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from nslab.api.duration import duration, moment, seconds_of
 from nslab.api.pod_status import (
     counted_containers,
-    is_initialized,
     pod_status,
     ready_containers,
     restarts,
     restarts_text,
 )
 from nslab.lab import dump
+from nslab.views.conditions import conditions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -45,7 +45,7 @@ def live_pod(pod: Pod, report: Status, running: Iterable[str], created: float | 
     document = dump.pod(pod)
     status = {
         **document.get("status", {}),
-        "phase": report.get("phase", "Pending"),
+        "phase": report.get("phase") or document.get("status", {}).get("phase", "Pending"),
         **({} if sandbox else {"reason": NOT_RUNNING}),
         "containerStatuses": statuses(pod.containers),
         **({"initContainerStatuses": statuses(pod.init)} if pod.init else {}),
@@ -56,7 +56,8 @@ def live_pod(pod: Pod, report: Status, running: Iterable[str], created: float | 
     if pod.assigned:
         status |= {"podIP": str(pod.assigned), "podIPs": [{"ip": str(pod.assigned)}]}
     metadata = {**({} if created is None else {"creationTimestamp": moment(created)}), **document["metadata"]}
-    return _with_conditions({**document, "metadata": metadata, "status": status})
+    whole = {**document, "metadata": metadata, "status": status}
+    return {**whole, "status": {**status, "conditions": conditions(whole, sandbox=sandbox)}}
 
 
 def _waits_for_another(pod: Pod, report: Status) -> bool:
@@ -66,13 +67,6 @@ def _waits_for_another(pod: Pod, report: Status) -> bool:
         entry["state"] == "waiting" and not entry.get("last") and entry["reason"] in ("PodInitializing", "")
         for entry in entries
     )
-
-
-def _with_conditions(pod: Object) -> Object:
-    ready = pod["status"]["phase"] == "Running" and ready_containers(pod) == counted_containers(pod)
-    values = {"Initialized": is_initialized(pod), "Ready": ready}
-    conditions = [{"type": name, "status": str(value)} for name, value in values.items()]
-    return {**pod, "status": {**pod["status"], "conditions": conditions}}
 
 
 def pod_row(pod: Object, now: float) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from nslab.views.table import table
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from nslab.probes import Place, Result, ServiceSurvey
+    from nslab.probes import ProbeHost, Result, ServiceSurvey
     from nslab.probes.verdict import Causes
 
 COLUMNS = 12
@@ -65,7 +65,7 @@ def word(result: CallResult) -> str:
 
 
 def four_cells(
-    places: Sequence[Place],
+    places: Sequence[ProbeHost],
     results: Sequence[Result],
     calls: Sequence[CallResult],
     causes: Causes = MappingProxyType({}),
@@ -85,7 +85,7 @@ def four_cells(
     return [*lines, words] if words else lines
 
 
-def seen(places: Sequence[Place], results: Sequence[CallResult]) -> Iterator[str]:
+def seen(places: Sequence[ProbeHost], results: Sequence[CallResult]) -> Iterator[str]:
     """The source addresses that servers see, a line for each kind of call."""
     by_name = {place.name: place for place in places}
     views: dict[str, dict[str, None]] = {}
@@ -102,7 +102,7 @@ def seen(places: Sequence[Place], results: Sequence[CallResult]) -> Iterator[str
         yield f"{whom} are seen as {', '.join(some)}"
 
 
-def _as(by_name: Mapping[str, Place], call: Call, asker: Place, address: str) -> str:
+def _as(by_name: Mapping[str, ProbeHost], call: Call, asker: ProbeHost, address: str) -> str:
     if address == str(asker.address):
         return "themselves"
     own = call.node in by_name and str(by_name[call.node].address) == address

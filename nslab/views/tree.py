@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from nslab.lab.pod_types import Pod
     from nslab.lab.types import Lab, Node, Router
-    from nslab.proxy.model import Port, Service
+    from nslab.proxy.model import Port, ServiceInfo
 
 ROOM = 30
 """The maximum lines of a picture, less than a screen. If it does not fit, some items are drawn and the rest counted."""
@@ -102,21 +102,25 @@ def _pods(lab: Lab, node: Node, most: int) -> list[str]:
 
 
 def _services(lab: Lab, most: int) -> list[str]:
-    """A line for each port of a Service: its name, its addresses, and its endpoints."""
-    resolved = resolve(lab)
-    if not resolved:
+    """A line for each port of a Service."""
+    rows = [[name, reached, f"-> {behind}"] for name, reached, behind in service_rows(lab)]
+    if not rows:
         return []
-    who = {f"{pod.namespace}/{pod.name}": _name(pod) for pod in lab.pods}
-    rows = [
-        [_name(service), _reached(service, port), f"-> {_behind(port, who)}"]
-        for service in resolved
-        for port in service.ports or (None,)
-    ]
     more = [f"  … and {len(rows) - most} more"] if len(rows) > most else []
     return ["", f"Services ({lab.proxy_mode.value} mode)", *(f"  {line}" for line in _columns(rows[:most])), *more]
 
 
-def _reached(service: Service, port: Port | None) -> str:
+def service_rows(lab: Lab) -> list[tuple[str, str, str]]:
+    """For each port of a Service its name, its addresses, and its endpoints."""
+    who = {f"{pod.namespace}/{pod.name}": _name(pod) for pod in lab.pods}
+    return [
+        (_name(service), _reached(service, port), _behind(port, who))
+        for service in resolve(lab)
+        for port in service.ports or (None,)
+    ]
+
+
+def _reached(service: ServiceInfo, port: Port | None) -> str:
     """Address, port, node port and external addresses; only the name of an ExternalName."""
     if port is None:
         return service.external_name
@@ -136,7 +140,7 @@ def _behind(port: Port | None, who: dict[str, str]) -> str:
 _SHOWN = 4
 
 
-def _name(obj: Pod | Service) -> str:
+def _name(obj: Pod | ServiceInfo) -> str:
     return obj.name if obj.namespace == "default" else f"{obj.namespace}/{obj.name}"
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nslab import engine
+from nslab.admission.load import load
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
-from nslab.lab.load import load
 from nslab.linux import owned
 from nslab.linux.kernel import LinuxKernel
 from nslab.linux.netns import Namespaces, folder
@@ -25,13 +25,13 @@ from nslab.objects.process import Process
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.objects.needs import Host
+    from nslab.objects.needs import HostFeatures
     from nslab.objects.plan import Plan
 
 WITHOUT: dict[str, type[Process]] = {"processes": Process, "containers": Workload}
 
 
-def plan_of(file: Path, without: type[Process], host: Host) -> Plan:
+def plan_of(file: Path, without: type[Process], host: HostFeatures) -> Plan:
     """The steps that build a new lab, without processes of a kind."""
     plan = diff((), compile_lab(assign_addresses(load(file)), host))
     return tuple(step for step in plan if not isinstance(step.obj, without))
@@ -41,9 +41,9 @@ def build(file: Path, name: str, without: type[Process]) -> dict[str, float]:
     """Build a lab and leave it up. Returns milliseconds: of planning (including reading the file), and of execution."""
     spent: dict[str, float] = {}
     with owned.locked(name, "bench", print), Namespaces() as spaces, Agents(name, folder(name)) as agents:
+        owned.claim(name)
         if without is not Process:
             agents.prefork()
-        owned.claim(name)
         with _timed(spent, "plan"):
             host = read_host(spaces)
             plan = plan_of(file, without, host)

@@ -22,7 +22,7 @@ from benchmarks.figures import Figure, Group, ratio
 from benchmarks.machine import tidied
 from benchmarks.services_manifest import manifest
 from benchmarks.stage import NODE, SERVER, Stage, cluster_ip, moved, services
-from nslab.lab.load import load
+from nslab.admission.load import load
 from nslab.linux import owned
 from nslab.linux.netns import Namespaces
 from nslab.linux.observe.host import driver, working_iptables
@@ -33,7 +33,7 @@ from nslab.proxy.sync import Sync
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nslab.proxy.model import Proxy, Service
+    from nslab.proxy.model import Proxy, ServiceInfo
     from nslab.ruletext.items import NodeCommand
 
 MANY = 10_000
@@ -153,7 +153,7 @@ def _sync(ways: Sequence[Way], rounds: int, say: Callable[[str], None], full: bo
     return Group("full sync: N Services of two endpoints into an empty namespace", tuple(figures))
 
 
-def _generated(proxy: Proxy, wanted: Sequence[Service]) -> tuple[Sync, tuple[NodeCommand, ...]]:
+def _generated(proxy: Proxy, wanted: Sequence[ServiceInfo]) -> tuple[Sync, tuple[NodeCommand, ...]]:
     """kube-proxy's state for these Services, and the commands that it would run."""
     module = mode(proxy.mode)
     sync = Sync(module, proxy)
@@ -191,7 +191,7 @@ def _live(lab: str, ways: Sequence[Way], rounds: int, say: Callable[[str], None]
     return Group("real processes: from the message to control until kube-proxy has followed", tuple(figures))
 
 
-def _changes(stage: Stage, wanted: Sequence[Service], samples: Samples) -> None:
+def _changes(stage: Stage, wanted: Sequence[ServiceInfo], samples: Samples) -> None:
     """Change an endpoint of a Service CHANGES times; in turns, one of another with the restore program alone."""
     sync, _ = _generated(stage.proxy, wanted)
     one, other = wanted[len(wanted) // 2], wanted[len(wanted) // 2 - 1]

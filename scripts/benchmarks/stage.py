@@ -22,7 +22,7 @@ from nslab.linux.processes.control import ControlClient
 from nslab.objects import process as objects
 from nslab.objects.names import netns
 from nslab.objects.plan import Add
-from nslab.proxy.model import Endpoint, Port, Proxy, Service, to_json
+from nslab.proxy.model import Endpoint, Port, Proxy, ServiceInfo, to_json
 from nslab.syscall import PR_SET_PDEATHSIG, prctl
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ route add default via 169.254.1.1
 """
 
 
-def services(count: int) -> list[Service]:
+def services(count: int) -> list[ServiceInfo]:
     """`count` Services with two endpoints; those of the last one are the pod `server`'s."""
     return [_service(number, _PODS + 2 * number) for number in range(count - 1)] + [_service(count - 1, _SERVER)]
 
@@ -63,12 +63,12 @@ def cluster_ip(number: int) -> str:
     return str(_SERVICES + number)
 
 
-def _service(number: int, first: IPv4Address) -> Service:
+def _service(number: int, first: IPv4Address) -> ServiceInfo:
     ends = tuple(Endpoint(str(first + more), 8080, node="node") for more in (0, 1))
-    return Service("default", f"svc-{number:05}", cluster_ip(number), (Port("http", 80, endpoints=ends),))
+    return ServiceInfo("default", f"svc-{number:05}", cluster_ip(number), (Port("http", 80, endpoints=ends),))
 
 
-def moved(service: Service, number: int) -> Service:
+def moved(service: ServiceInfo, number: int) -> ServiceInfo:
     """The Service with another address of one endpoint."""
     (port,) = service.ports
     first, _ = port.endpoints
@@ -112,7 +112,7 @@ class Stage:
             os.waitpid(self._server, 0)
         owned.release(self.lab)
 
-    def put(self, wanted: list[Service]) -> float:
+    def put(self, wanted: list[ServiceInfo]) -> float:
         """Put exactly these Services, wait for kube-proxy, and return the seconds that it reports."""
         late = self.control.put(wanted, expect=["node"])
         deadline = time.monotonic() + 300
@@ -125,7 +125,7 @@ class Stage:
             sys.exit(f"kube-proxy: {report['error']}")
         return float(report["seconds"])
 
-    def change(self, service: Service) -> float:
+    def change(self, service: ServiceInfo) -> float:
         """Put one changed Service; return the milliseconds until kube-proxy has followed."""
         started = time.perf_counter()
         if late := self.control.put([service], whole=False, expect=["node"]):

@@ -16,9 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nslab.admission.load import load
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
-from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, ProxyMode
 from nslab.linux import owned
 from nslab.linux.kernel import LinuxKernel
@@ -28,7 +28,7 @@ from nslab.objects.ipset import IpSet, SetMember
 from nslab.objects.iptables import Chain, Jump
 from nslab.objects.links import Bridge, Veth
 from nslab.objects.namespaces import Netns
-from nslab.objects.needs import Host
+from nslab.objects.needs import HostFeatures
 from nslab.objects.neighbours import Fdb, Neighbour
 from nslab.objects.ports import BridgePort, LinkUp
 from nslab.objects.process import Process
@@ -54,7 +54,7 @@ def state_of(network: str, name: str, processes: bool = False, without: str = ""
         lab = replace(lab, encapsulation=Encapsulation(network))
     lab = assign_addresses(replace(lab, name=name, proxy_mode=ProxyMode(mode)))
     lab = replace(lab, pods=tuple(pod for pod in lab.pods if pod.name != without))
-    state = compile_lab(lab, Host(ipip=False))
+    state = compile_lab(lab, HostFeatures(ipip=False))
     return state if processes else tuple(obj for obj in state if not isinstance(obj, Process))
 
 

@@ -13,16 +13,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nslab.admission.load import load
 from nslab.app.down import down
 from nslab.app.up import Up, up
 from nslab.compiler.placement import assign_addresses
 from nslab.lab.find import find
-from nslab.lab.load import load
 from nslab.linux.timeouts import scaled
+from nslab.objects.names import cali, netns
 from tests import prefork
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from nslab.lab.types import Encapsulation, Lab
 
@@ -69,6 +70,41 @@ def nslabs(calls: Iterable[Sequence[object]], **options: Any) -> list[subprocess
     """Calls that have nothing to do with each other, some at a time; what each said, in their order."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return [*pool.map(lambda call: nslab(*call, **options), calls)]
+
+
+AGNHOST = """\
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: NAME, labels: {app: APP}}
+spec:
+  nodeName: NODE
+  containers:
+  - {name: c, image: agnhost, args: [netexec, --http-port=8080, --udp-port=8081], ports: [{containerPort: 8080}]}
+"""
+
+
+def agnhosts(pods: Mapping[str, tuple[str, str]]) -> str:
+    """Pods of agnhost as YAML documents; `pods`: by name, the label app and the node."""
+    filled = (AGNHOST.replace("NAME", name).replace("APP", app).replace("NODE", on) for name, (app, on) in pods.items())
+    return "".join(filled)
+
+
+def with_addresses(lab: Lab, text: str) -> str:
+    """A text in which `WEB1` is the address of the pod web-1, and `@WEB1` its link's end on the node."""
+    for pod in lab.pods:
+        word = pod.name.replace("-", "").upper()
+        text = text.replace(f"@{word}", cali(pod.namespace, pod.name)).replace(word, str(pod.assigned))
+    return text
+
+
+def in_host(lab: Lab, host: str, line: str) -> str:
+    """The output of a command line in a host's network namespace, `with_addresses`; `NS.one` is the host one's."""
+    line = with_addresses(lab, line.replace("NS.", netns(lab.name, "")))
+    argv = ["ip", "netns", "exec", netns(lab.name, host), "sh", "-ec", line]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 class OwnLab:

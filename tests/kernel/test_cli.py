@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from nslab.cli.app import VERBS
+from nslab.cli.verbs import VERBS
 from nslab.lab.find import find
 from tests.kernel.labkit import NSLAB, ROOT, RUN, OwnLab, nslab, nslabs
 
@@ -182,10 +182,12 @@ def test_ps_tells_what_kubectl_would(lab: RunningLab) -> None:
     header, *lines = nslab("ps", lab.name).stdout.splitlines()
     assert header.split() == ["NAMESPACE", "NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE"]
     (line,) = [line for line in lines if " pod-b " in line]
-    assert re.fullmatch(r"default +pod-b +0/1 +CrashLoopBackOff +1 \(\d+s ago\) +\d+s +20.111.156.7 +node1", line)
+    assert re.fullmatch(r"default +pod-b +0/1 +CrashLoopBackOff +1 \(\d+s ago\) +\S+ +20.111.156.7 +node1", line)
     (shown,) = [row for row in json.loads(nslab("ps", lab.name, "-o", "json").stdout) if row["name"] == "pod-b"]
     (container,) = shown["containerStatuses"]
-    assert container["state"] == {"waiting": {"reason": "CrashLoopBackOff"}}
+    waiting = container["state"]["waiting"]
+    assert waiting["reason"] == "CrashLoopBackOff"
+    assert waiting["message"].startswith("back-off 10s restarting failed container=app pod=pod-b_default(")
     last = container["lastState"]["terminated"]
     assert (last["reason"], last["exitCode"]) == ("Error", 137)
     why = "it ended (Error; exit code 137), and is started again after a back-off"

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.admission.load import load
 from nslab.app.up import up
 from nslab.errors import Missing, Refused, UsageError
-from nslab.lab.load import load
 from nslab.lab.types import Cni
 from nslab.linux.cni import node as plugins
 from tests.kernel import cnikit

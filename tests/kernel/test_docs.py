@@ -144,4 +144,5 @@ def plain(text: str) -> str:
     text = re.sub(r"[\d.]+ (m?s\b|steps)", r"… \1", text)
     text = re.sub(r":(3[2-9]\d{3}|[4-6]\d{4})\b", ":…", text)  # ports that the kernel chose
     text = re.sub(r"^\d\d:\d\d:\d\d\.\d+ |(?<=\d\.)(3[2-9]\d{3}|[4-6]\d{4})(?= >)|seq \d+(, ack \d+)?", "…", text)
+    text = re.sub(r"^ +\d+ +\d+(?=  [ │├└])", "…", text)  # counters of rules
     return re.sub(r" +\d+[sm] +", " … ", text).rstrip()

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.root, pytest.mark.lab("calico-two-node", scope="module")]
 
+POD = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: guest, labels: {app: guest}}
+spec: {containers: [{name: c, image: busybox, command: [sh, -c, "echo hello from $HOSTNAME; exec sleep 1000"]}]}
+"""
+
 
 def test_a_command_needs_no_dashes(lab: RunningLab) -> None:
     url = "http://20.111.156.7:8080/hostname"
@@ -69,6 +76,55 @@ def test_a_pods_namespace_may_be_forgotten_or_an_option(lab: RunningLab) -> None
     assert done.stderr == f"nslab: {lab.name} has no host kube-dns; did you mean kube-system/kube-dns?\n"
     done = nslab("capture", lab.name, "kube-dns")
     assert done.stderr == f"nslab: {lab.name} has no kube-dns; did you mean kube-system/kube-dns?\n"
+
+
+def test_get_prints_what_is_asked_for(lab: RunningLab) -> None:
+    every = "{range .items[*]}{.metadata.name} {.status.podIP}{'\\n'}{end}"
+    on_node1 = "spec.nodeName=node1,metadata.namespace=default"
+    calls: list[tuple[object, ...]] = [
+        ("pod/pod-b", "-o", "jsonpath={.status.podIP}"),
+        ("pods", "-o", f"jsonpath={every}", "--field-selector", on_node1),
+        ("po", "-o", "custom-columns=NAME:.metadata.name,NODE:.spec.nodeName", "--sort-by=.metadata.name"),
+        ("po", "-oname", "--sort-by", ".status.podIP", "--field-selector=metadata.name!=pod-a"),
+        ("po", "--sort-by", ".nothing"),
+    ]
+    one, some, columns, names, wrong = nslabs(("get", lab.name, *words) for words in calls)
+    assert one.stdout == "20.111.156.7"
+    assert some.stdout == f"pod-a {lab.pod('pod-a').address}\npod-b 20.111.156.7\n"
+    assert columns.stdout == "NAME    NODE\npod-a   node1\npod-b   node1\npod-c   node2\npod-d   node2\n"
+    assert sorted(names.stdout.split()) == ["pod/pod-b", "pod/pod-c", "pod/pod-d"]
+    assert (wrong.returncode, "couldn't find any field with path" in wrong.stderr) == (2, True)
+
+
+def test_get_watches(lab: RunningLab) -> None:
+    call = [sys.executable, "-m", "nslab", "get", lab.name, "pods", "-w"]
+    with subprocess.Popen(call, stdout=subprocess.PIPE, text=True, cwd=ROOT) as watching:
+        assert watching.stdout
+        try:
+            assert [watching.stdout.readline().split()[0] for _ in range(5)][1:] == ["pod-a", "pod-b", "pod-c", "pod-d"]
+            lab.apply(POD)
+            assert watching.stdout.readline().split()[0] == "guest"
+        finally:
+            watching.kill()
+            lab.delete("pod/guest", grace=0)
+
+
+def test_logs_of_all_pods_with_a_label(lab: RunningLab) -> None:
+    lab.apply(POD.replace("guest,", "guest-1,") + "---\n" + POD.replace("guest,", "guest-2,"), wait=True)
+    both = [f"[pod/guest-{number}/c] hello from guest-{number}" for number in (1, 2)]
+    done = nslab("logs", lab.name, "-l", "app=guest", "--prefix")
+    assert (done.returncode, done.stdout.splitlines()) == (0, both), done.stderr
+    assert nslab("logs", lab.name, "-l", "app=guest", "--tail=0").stdout == ""
+    assert nslab("logs", lab.name, "-l", "app=x").stderr == "No resources found in default namespace.\n"
+    assert nslab("logs", f"{lab.name}/guest-1", "-l", "app=guest").returncode == 2
+    call = [sys.executable, "-m", "nslab", "logs", lab.name, "-l", "app=guest", "--prefix", "-f"]
+    with subprocess.Popen(call, stdout=subprocess.PIPE, text=True, cwd=ROOT) as following:
+        assert following.stdout
+        assert sorted(following.stdout.readline().rstrip() for _ in both) == both
+        done = nslab("delete", lab.name, "pod", "guest-1", "guest-2", "--wait", "--force")
+        assert done.returncode == 0, done.stderr
+        assert following.stdout.read() == ""
+    assert following.returncode == 0
 
 
 def test_a_lab_that_does_not_run_is_named_with_its_way_up(lab: RunningLab) -> None:
@@ -206,15 +262,15 @@ def on_a_terminal(line: str, *, columns: int = 80, root: bool = True, **environm
 
 def test_a_guide_opens_in_the_pager_of_who_is_not_root() -> None:
     lines = on_a_terminal("show pause-pod --guide", root=False, PAGER="sed 's/^/paged /'")
-    assert lines[0].startswith("paged 1. ")
+    assert lines[0].startswith("paged 2. ")
     assert all(line.startswith("paged") for line in lines)
-    roots = "\n".join(on_a_terminal("show pause-pod --step 1.1", PAGER="sed 's/^/paged /'"))
-    assert "1.1 " in roots
+    roots = "\n".join(on_a_terminal("show pause-pod --step 2.1", PAGER="sed 's/^/paged /'"))
+    assert "2.1 " in roots
     assert "paged" not in roots
 
 
 def test_lists_fit_a_narrow_terminal(lab: RunningLab) -> None:
-    for line in ("labs", "show kube-dns --step 12.1", f"ps {lab.name}", f"probe {lab.name} --from client"):
+    for line in ("labs", "show kube-dns --step 13.1", f"ps {lab.name}", f"probe {lab.name} --from client"):
         lines = on_a_terminal(line, columns=60)
         wide = [one for one in lines if len(one) > 60 and "   " in one.strip()]
         assert lines

@@ -26,7 +26,7 @@ from nslab.objects.ports import LinkUp
 from nslab.objects.sysctl import Sysctl
 from nslab.proxy import nftables
 from nslab.proxy.mode import whole
-from nslab.proxy.model import Endpoint, Port, Proxy, Service
+from nslab.proxy.model import Endpoint, Port, Proxy, ServiceInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,8 +43,8 @@ ENDS = tuple(Endpoint(ip, PORT, "n1") for ip in PODS.values())
 LB, RANGES = "203.0.113.9", "203.0.113.10"
 
 
-def service(number: int, *ends: Endpoint, node_port: int = 0) -> Service:
-    return Service("d", f"s{number}", f"172.30.0.{number}", (Port("", 80, "TCP", node_port, ends),))
+def service(number: int, *ends: Endpoint, node_port: int = 0) -> ServiceInfo:
+    return ServiceInfo("d", f"s{number}", f"172.30.0.{number}", (Port("", 80, "TCP", node_port, ends),))
 
 
 WEB = replace(service(1, *ENDS, node_port=30080), load_balancer_ips=(LB,))

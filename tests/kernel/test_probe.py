@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nslab.admission.load import load
 from nslab.app.drift import drift_of
 from nslab.lab.dump import dump
 from nslab.lab.find import find
-from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, ProxyMode
 from nslab.linux.netns import Namespaces
 from nslab.linux.prober.hosts import ask

@@ -15,20 +15,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from nslab.admission.load import load
 from nslab.app.change import delete
 from nslab.app.down import down
 from nslab.app.drift import drift_of
 from nslab.app.probe import FOLLOWED, probe
 from nslab.app.up import up
 from nslab.compiler.placement import assign_addresses
-from nslab.lab.load import load
 from nslab.linux.observe.place import is_safe_to_ask
-from nslab.objects.names import cali, netns
 from nslab.probes.cause import CauseKind
 from nslab.probes.verdict import squares, verdict
 from nslab.views.service_matrix import four_cells
 from tests.kernel.breaks import BREAKS
-from tests.kernel.labkit import pids
+from tests.kernel.labkit import agnhosts, in_host, pids, with_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,16 +48,6 @@ spec:
   proxy: {mode: iptables}
   nodes: [{name: node1}, {name: node2}]
   clients: [{name: client}]
-"""
-POD = """\
----
-apiVersion: v1
-kind: Pod
-metadata: {name: NAME, labels: {app: APP}}
-spec:
-  nodeName: NODE
-  containers:
-  - {name: c, image: agnhost, args: [netexec, --http-port=8080], ports: [{containerPort: 8080}]}
 """
 SERVICE = """\
 ---
@@ -93,26 +82,18 @@ LABS = 7
 def written(folder: Path, more: str = "", name: str = "evidence") -> Lab:
     """The lab, from a file."""
     file = folder / f"{name}.yaml"
-    pods = (POD.replace("NAME", pod).replace("APP", app).replace("NODE", on) for pod, (app, on) in PODS.items())
-    file.write_text(LAB.replace("evidence", name) + "".join(pods) + SERVICE + more)
+    file.write_text(LAB.replace("evidence", name) + agnhosts(PODS) + SERVICE + more)
     return assign_addresses(load(file))
 
 
 def filled(text: str, lab: Lab) -> str:
     """A text about any of the labs, for one of them (see tests.kernel.breaks)."""
-    for pod in lab.pods:
-        word = pod.name.replace("-", "").upper()
-        text = text.replace(f"@{word}", cali("default", pod.name)).replace(word, str(pod.assigned))
-    return text.replace("LAB", lab.name)
+    return with_addresses(lab, text).replace("LAB", lab.name)
 
 
 def run(lab: Lab, host: str, line: str) -> None:
     """A command line in a host's network namespace."""
-    line = filled(line, lab).replace("KUBE_PROXY", str(pids(lab.name).get(f"{host} kube-proxy")))
-    done = subprocess.run(
-        ["ip", "netns", "exec", netns(lab.name, host), "sh", "-ec", line], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    in_host(lab, host, filled(line, lab).replace("KUBE_PROXY", str(pids(lab.name).get(f"{host} kube-proxy"))))
 
 
 class Tried(NamedTuple):
@@ -221,8 +202,9 @@ def test_after_a_repair_no_old_connection_is_translated(lab: Lab) -> None:
 @pytest.mark.usefixtures("tried")
 def test_of_many_failures_each_gets_a_cause_by_those_that_were_followed(tmp_path: Path) -> None:
     file = tmp_path / "many.yaml"
-    pods = (POD.replace("NAME", f"p{at}").replace("APP", "x").replace("NODE", f"node{at % 2 + 1}") for at in range(9))
-    file.write_text(LAB.replace("evidence", "many") + "".join(pods))
+    file.write_text(
+        LAB.replace("evidence", "many") + agnhosts({f"p{at}": ("x", f"node{at % 2 + 1}") for at in range(9)})
+    )
     up(assign_addresses(load(file)))
     try:
         for role, pid in pids("many").items():
@@ -275,12 +257,9 @@ def test_a_missing_route_does_not_land_in_the_row_of_the_same_node(tried: Callab
 @pytest.mark.skipif(not os.environ.get("NSLAB_SLOW"), reason="a hundred pods, probed twenty times: NSLAB_SLOW=1")
 def test_a_healthy_lab_of_a_hundred_pods_with_dns_is_right_each_time(tmp_path: Path) -> None:
     file = tmp_path / "crowd.yaml"
-    pods = (
-        POD.replace("NAME", f"p{number}").replace("APP", "web" if number < 3 else "x").replace("  nodeName: NODE\n", "")
-        for number in range(100)
-    )
+    pods = agnhosts({f"p{number}": ("web" if number < 3 else "x", "NODE") for number in range(100)})
     text = LAB.replace("evidence", "crowd").replace("  clients:", "  dns: {address: 10.96.0.10}\n  clients:")
-    file.write_text(text + "".join(pods) + SERVICE)
+    file.write_text(text + pods.replace("  nodeName: NODE\n", "") + SERVICE)
     up(assign_addresses(load(file)))
     try:
         found = [probe("crowd") for _ in range(20)]

@@ -25,7 +25,7 @@ from proxybench import Bench, bench
 from nslab.linux.vm import boot as vm
 from nslab.proxy import iptables
 from nslab.proxy.mode import whole
-from nslab.proxy.model import Endpoint, Port, Service
+from nslab.proxy.model import Endpoint, Port, ServiceInfo
 from nslab.proxy.render import render
 from nslab.proxy.sync import Sync
 from nslab.ruletext.iptables import iptables_text
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 VARIANT = "iptables-legacy" if vm.INSIDE in os.environ else "iptables-nft"
 NODE = replace(WORKER, iptables=VARIANT)
 ROUTE_LOCALNET = "/proc/sys/net/ipv4/conf/all/route_localnet"
-EVERYTHING = Service(
+EVERYTHING = ServiceInfo(
     "default",
     "all",
     "10.96.0.1",
@@ -77,7 +77,7 @@ def saved(node: Bench) -> str:
     return re.sub(r" \[\d+:\d+\]$|^#.*\n", "", node.run(f"{VARIANT}-save"), flags=re.MULTILINE)
 
 
-def there_and_back(node: Bench, services: list[Service], proxy: Proxy) -> None:
+def there_and_back(node: Bench, services: list[ServiceInfo], proxy: Proxy) -> None:
     """Write everything, compare it as text, and take it away."""
     items = whole(iptables, services, proxy)
     node.do(iptables.commands({}, items, proxy))
@@ -151,7 +151,7 @@ def test_changes_leave_what_everything_at_once_would(node: Bench) -> None:
     node.run(VARIANT, "-t", "filter", "-A", "FORWARD", "-s", "192.0.2.9/32", "-j", "ACCEPT")
     sync = Sync(iptables, NODE)
     less = replace(EVERYTHING, ports=tuple(replace(port, endpoints=port.endpoints[2:5]) for port in EVERYTHING.ports))
-    changes: list[dict[str, Service | None]] = [
+    changes: list[dict[str, ServiceInfo | None]] = [
         {},
         {EVERYTHING.key: EVERYTHING},
         {BARE.key: BARE, EVERYTHING.key: less},

@@ -28,7 +28,7 @@ from nslab.objects.plan import Add, Plan, Remove, Replace, Step, diff, invert, t
 from nslab.objects.script import commands
 from nslab.proxy import nftables
 from nslab.proxy.mode import whole
-from nslab.proxy.model import Endpoint, Port, Proxy, Service
+from nslab.proxy.model import Endpoint, Port, Proxy, ServiceInfo
 from tests.unit.proxy.cases import REAL, overall, services
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def rank(words: list[str]) -> int:
     ],
 )
 def test_nft_takes_ranges_that_overlap(ranges: tuple[str, ...]) -> None:
-    service = Service(
+    service = ServiceInfo(
         "d", "s", "172.30.0.1", (Port("p", 80),), load_balancer_ips=("192.168.0.9",), source_ranges=ranges
     )
     assert fresh(whole(nftables, [service], NODE))
@@ -144,7 +144,7 @@ def test_nft_takes_ranges_that_overlap(ranges: tuple[str, ...]) -> None:
 # --- Increments --------------------------------------------------------------------------------------------------
 
 
-def some(chance: random.Random, number: int) -> Service:
+def some(chance: random.Random, number: int) -> ServiceInfo:
     """A Service of any shape."""
     ends = tuple(
         Endpoint(f"10.{number}.0.{end}", 8080, chance.choice(["n1", "n2"]), ready=chance.random() < 0.8)
@@ -152,7 +152,7 @@ def some(chance: random.Random, number: int) -> Service:
     )
     protocol = chance.choice(["TCP", "UDP", "SCTP"])
     ports = [Port("p", 80, protocol, chance.choice([0, 30000 + number]), ends), Port("", 81, "TCP", 0, ends[:1])]
-    return Service(
+    return ServiceInfo(
         "ns",
         f"svc{number}",
         f"172.30.0.{number}",
@@ -186,7 +186,7 @@ def test_changes_end_where_a_fresh_write_does(seed: int) -> None:
         assert nft(pid, "list", "ruleset") == ""
 
 
-STICKY = Service(
+STICKY = ServiceInfo(
     "d",
     "s",
     "172.30.0.1",
@@ -219,7 +219,7 @@ def test_another_time_out_reaches_the_kernel() -> None:
 # --- The fake, and reading back ----------------------------------------------------------------------------------
 
 
-def state_of(*wished: Service) -> State:
+def state_of(*wished: ServiceInfo) -> State:
     return (Netns(NS), *objects(NS, whole(nftables, wished, NODE)))
 
 

@@ -28,13 +28,13 @@ from labkit import until
 from nslab import syscall
 from nslab.dataclass import replace
 from nslab.trace.rules.evaluate import evaluate
-from nslab.trace.rules.packet import ACK, ICMP, SYN, TCP, UDP, Addresses, Outcome, Packet, Verdict
+from nslab.trace.rules.packet import ACK, ICMP, SYN, TCP, UDP, Addresses, HookOutcome, HookPacket, Verdict
 from nslab.trace.rules.ruleset import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from nslab.trace.rules.ruleset import Ruleset
+    from nslab.trace.rules.ruleset import NodeRules
 
 WORLD = f"nslab.evaluated{os.getpid()}"
 CLIENT, ROUTER, SERVER = (f"{WORLD}.{host}" for host in ("client", "router", "server"))
@@ -92,7 +92,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def ruleset(world: str) -> Ruleset:
+def ruleset(world: str) -> NodeRules:
     saved, listed = ns(ROUTER, f"{world}-save"), ns(ROUTER, "nft", "-j", "list", "ruleset")
     legacy = world == "iptables-legacy"
     return read("" if legacy else saved, ns(ROUTER, "ipset", "save"), listed, saved if legacy else "")
@@ -118,7 +118,7 @@ def counted() -> Counter[tuple[str, str, int]]:
     return found
 
 
-def raw(packet: Packet) -> bytes:
+def raw(packet: HookPacket) -> bytes:
     """The packet as bytes; the kernel fills in the header's own checksum."""
     match packet.protocol:
         case 6:
@@ -160,16 +160,16 @@ def inside(name: str, act: Callable[[], Any]) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def send(packet: Packet) -> None:
+def send(packet: HookPacket) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as out:
         out.sendto(raw(packet), (str(packet.destination), 0))
 
 
-def way(ruleset: Ruleset, packet: Packet) -> list[list[Outcome]]:
+def way(ruleset: NodeRules, packet: HookPacket) -> list[list[HookOutcome]]:
     """All ways through the router: the outcomes at its hooks, in their order."""
     if not packet.iif:
         return on(ruleset, packet, ("OUTPUT", "POSTROUTING"))
-    ways: list[list[Outcome]] = []
+    ways: list[list[HookOutcome]] = []
     for end in evaluate(ruleset, packet, "PREROUTING", HERE):
         if end.verdict is not Verdict.ACCEPT:
             ways.append([end])
@@ -182,9 +182,9 @@ def way(ruleset: Ruleset, packet: Packet) -> list[list[Outcome]]:
     return ways
 
 
-def on(ruleset: Ruleset, packet: Packet, hooks: tuple[str, ...]) -> list[list[Outcome]]:
+def on(ruleset: NodeRules, packet: HookPacket, hooks: tuple[str, ...]) -> list[list[HookOutcome]]:
     first, *others = hooks
-    ways: list[list[Outcome]] = []
+    ways: list[list[HookOutcome]] = []
     for end in evaluate(ruleset, packet, first, HERE):
         if others and end.verdict is Verdict.ACCEPT:
             ways += [[end, *rest] for rest in on(ruleset, end.packet, tuple(others))]
@@ -193,19 +193,21 @@ def on(ruleset: Ruleset, packet: Packet, hooks: tuple[str, ...]) -> list[list[Ou
     return ways
 
 
-def matched(outcomes: list[Outcome], counting: Counter[tuple[str, str, int]]) -> Counter[tuple[str, str, int]]:
+def matched(outcomes: list[HookOutcome], counting: Counter[tuple[str, str, int]]) -> Counter[tuple[str, str, int]]:
     """The rules that matched on a way, as far as they have counters."""
     steps = (step for end in outcomes for step in end.steps if step.number and step.result != "no match")
     return Counter(key for step in steps if (key := (step.table, step.chain, step.number)) in counting)
 
 
-def client(**changes: Any) -> Packet:
+def client(**changes: Any) -> HookPacket:
     fields = {"source": "10.1.0.2", "destination": "10.2.0.2", "source_port": 40000, "destination_port": 80, **changes}
     fields |= {name: IPv4Address(fields[name]) for name in ("source", "destination")}
-    return Packet(**{"iif": "c0", "mac": MAC, **fields})
+    return HookPacket(**{"iif": "c0", "mac": MAC, **fields})
 
 
-def judge(ruleset: Ruleset, packet: Packet, host: str = CLIENT, act: Callable[[], Any] | None = None) -> list[Outcome]:
+def judge(
+    ruleset: NodeRules, packet: HookPacket, host: str = CLIENT, act: Callable[[], Any] | None = None
+) -> list[HookOutcome]:
     """Send the packet; return the evaluator's way that the kernel went."""
     before = counted()
     ways = way(ruleset, packet)
@@ -258,14 +260,14 @@ NUMBER = iter(range(40000, 60000))
     ],
     ids=str,
 )  # fmt: skip
-def test_every_rule_counts_as_it_was_evaluated(ruleset: Ruleset, changes: dict[str, Any]) -> None:
+def test_every_rule_counts_as_it_was_evaluated(ruleset: NodeRules, changes: dict[str, Any]) -> None:
     judge(ruleset, client(**{"source_port": next(NUMBER), **changes}))
 
 
-def test_replies_are_established_and_meet_no_nat(ruleset: Ruleset) -> None:
+def test_replies_are_established_and_meet_no_nat(ruleset: NodeRules) -> None:
     number = next(NUMBER)
     judge(ruleset, client(source_port=number, destination_port=22))
-    reply = Packet(
+    reply = HookPacket(
         IPv4Address("10.2.0.2"),
         IPv4Address("10.1.0.2"),
         source_port=22,
@@ -284,7 +286,7 @@ def test_replies_are_established_and_meet_no_nat(ruleset: Ruleset) -> None:
 
 
 @pytest.mark.parametrize(("uid", "to"), [(0, "10.2.0.2"), (65534, "10.2.0.2"), (0, "10.8.0.4")])
-def test_what_the_router_itself_sends(ruleset: Ruleset, uid: int, to: str) -> None:
+def test_what_the_router_itself_sends(ruleset: NodeRules, uid: int, to: str) -> None:
     number = next(NUMBER)
 
     def act() -> None:
@@ -293,13 +295,13 @@ def test_what_the_router_itself_sends(ruleset: Ruleset, uid: int, to: str) -> No
             out.bind(("10.2.0.1", number))
             out.sendto(b"x" * 30, (to, 99))
 
-    sent = Packet(
+    sent = HookPacket(
         IPv4Address("10.2.0.1"), IPv4Address(to), UDP, number, 99, length=58, iif="", oif="s0", uid=uid, gid=0
     )
     judge(ruleset, sent, ROUTER, act)
 
 
-def test_a_choice_is_one_of_the_evaluators(ruleset: Ruleset) -> None:
+def test_a_choice_is_one_of_the_evaluators(ruleset: NodeRules) -> None:
     """Within 40 connections both endpoints are taken: each has the chance 1/2."""
     taken = Counter[str]()
     for _ in range(40):

@@ -12,7 +12,7 @@ from nslab.compiler import compile_lab
 from nslab.objects.needs import FULL
 from nslab.trace.rules.evaluate import evaluate
 from nslab.trace.rules.from_state import node_addresses, node_rules
-from nslab.trace.rules.packet import TCP, UDP, Packet
+from nslab.trace.rules.packet import TCP, UDP, HookPacket
 from nslab.trace.rules.ruleset import read
 from nslab.trace.topology import topology
 from tests.kernel.labkit import OwnLab
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nslab.lab.types import Lab, Node
-    from nslab.trace.rules.packet import Outcome
+    from nslab.trace.rules.packet import HookOutcome
 
 HOOKS = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
 DUMPS = (["iptables-save"], ["ipset", "save"], ["nft", "-j", "list", "ruleset"])
@@ -55,7 +55,7 @@ def output(ns: str, *argv: str) -> str:
     return done.stdout
 
 
-def packets(lab: Lab, node: Node) -> Iterator[Packet]:
+def packets(lab: Lab, node: Node) -> Iterator[HookPacket]:
     """From pods and the node to Services and pods, marked and not, on the way in and out."""
     pods = [pod.assigned for pod in lab.pods if pod.assigned]
     ports = [(service.cluster_ip, port) for service in lab.services for port in service.ports if service.cluster_ip]
@@ -64,10 +64,10 @@ def packets(lab: Lab, node: Node) -> Iterator[Packet]:
     ends += [(address, 8080) for address in pods]
     for (destination, port), source, mark in product(ends, [*pods[:3], node.address], (0, 0x4000)):
         for protocol, iif in product((TCP, UDP), ("eth0", "")):
-            yield Packet(source, destination, protocol, 40000, port, iif=iif, oif="eth0", mark=mark)
+            yield HookPacket(source, destination, protocol, 40000, port, iif=iif, oif="eth0", mark=mark)
 
 
-def told(end: Outcome) -> tuple[object, ...]:
+def told(end: HookOutcome) -> tuple[object, ...]:
     """Policies are left out: the dump has tables without rules, too."""
     steps = [(step.table, step.chain, step.number, step.result) for step in end.steps if step.number]
     return end.verdict, end.packet, end.chance, steps

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nslab.trace.rules.evaluate import evaluate
-from nslab.trace.rules.packet import UDP, Addresses, Packet
+from nslab.trace.rules.packet import UDP, Addresses, HookPacket
 from nslab.trace.rules.ruleset import read
 from tests.kernel.labkit import until
 
@@ -72,7 +72,7 @@ def counted() -> Counter[tuple[str, str, int]]:
 @pytest.mark.parametrize("port", [53, 77, 88, 99, 1000])
 def test_a_packet_is_asked_in_the_kernels_order(port: int) -> None:
     dumped = on_router("iptables-save"), "", on_router("nft", "-j", "list", "ruleset")
-    packet = Packet(IPv4Address("10.1.0.2"), IPv4Address("10.1.0.1"), UDP, 4000 + port, port, iif="c0")
+    packet = HookPacket(IPv4Address("10.1.0.2"), IPv4Address("10.1.0.1"), UDP, 4000 + port, port, iif="c0")
     local = Addresses({IPv4Address(address): "c0" for address in OWN})
     (end,) = evaluate(read(*dumped), packet, "PREROUTING", local)
     expected = Counter((step.table, step.chain, step.number) for step in end.steps if step.number)

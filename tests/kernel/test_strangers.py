@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from nslab.admission.load import load
 from nslab.app.drift import drift_of
 from nslab.app.up import up
-from nslab.lab.load import load
 from nslab.linux.netns import folder
 from nslab.linux.observe.objects import KINDS
 from nslab.objects.names import netns

@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from nslab.admission.load import load
 from nslab.app.change import configure
 from nslab.app.down import down
 from nslab.app.trace import trace
 from nslab.app.up import up
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import UsageError
-from nslab.lab.load import load
-from nslab.objects.names import cali, netns
-from nslab.probes.pairs import Kind
+from nslab.objects.names import netns
+from nslab.probes.probe import Kind
 from nslab.trace.authors import BY_HAND
 from nslab.trace.hops import Action, End
 from nslab.views.journey import lines
-from tests.kernel.labkit import NSLAB, nslab, until
+from tests.kernel.labkit import NSLAB, agnhosts, nslab, until
+from tests.kernel.labkit import in_host as run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,16 +42,6 @@ spec:
   dns: {address: 10.96.0.10}
   nodes: [{name: node1}, {name: node2}]
   clients: [{name: client}]
-"""
-POD = """\
----
-apiVersion: v1
-kind: Pod
-metadata: {name: NAME, labels: {app: APP}}
-spec:
-  nodeName: NODE
-  containers:
-  - {name: c, image: agnhost, args: [netexec, --http-port=8080, --udp-port=8081], ports: [{containerPort: 8080}]}
 """
 SERVICES = """\
 ---
@@ -87,27 +78,11 @@ TUNNEL = ["send", "DNAT", "forward", "encapsulate", "decapsulate", "forward", "r
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     name = f"t{secrets.token_hex(4)}"
     file = tmp_path_factory.mktemp("trace") / f"{name}.yaml"
-    pods = (POD.replace("NAME", pod).replace("APP", app).replace("NODE", on) for pod, (app, on) in PODS.items())
-    file.write_text(LAB.replace("NAME", name) + "".join(pods) + SERVICES)
+    file.write_text(LAB.replace("NAME", name) + agnhosts(PODS) + SERVICES)
     made = assign_addresses(load(file))
     up(made)
     yield made
     down(name)
-
-
-def run(lab: Lab, host: str, line: str) -> str:
-    """A command line in a host's network namespace; `ONE` is that pod's address, `@ONE` its link's end on the node.
-
-    `NS.one` is that host's namespace.
-    """
-    line = line.replace("NS.", netns(lab.name, ""))
-    for pod in lab.pods:
-        word = pod.name.replace("-", "").upper()
-        line = line.replace(f"@{word}", cali(pod.namespace, pod.name)).replace(word, str(pod.assigned))
-    argv = ["ip", "netns", "exec", netns(lab.name, host), "sh", "-ec", line]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def configured(lab: Lab, mode: str, encapsulation: str) -> None:

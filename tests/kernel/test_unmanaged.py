@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.admission.load import load
 from nslab.app.drift import drift_of
 from nslab.app.up import up
-from nslab.lab.load import load
 from nslab.linux.netlink import batch
 from nslab.linux.netns import Namespaces, folder
 from nslab.linux.observe.host import driver

@@ -21,18 +21,19 @@ import sys
 import threading
 
 import nslab
-from nslab.cli.app import VERBS, tree
+from nslab.admission.load import load, parse_stored
+from nslab.cli.commands import tree
+from nslab.cli.verbs import VERBS
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
 from nslab.lab.dump import dump
 from nslab.lab.find import find
-from nslab.lab.load import load, parse_stored
 from nslab.objects.needs import FULL
 from nslab.objects.plan import diff
 
 LARGEST = 1 << 18
 """Bytes of a request."""
-OTHERS = ("nslab.components", "nslab.pytest_plugin", "nslab.linux.vm", "nslab.__main__")
+OTHERS = ("nslab.components", "nslab.pytest_plugin", "nslab.linux.vm", "nslab.cli.top_page", "nslab.__main__")
 """What no call imports: it is started as processes of its own."""
 LATER = ("jinja2", "shlex", "traceback", "yaml", "zoneinfo")
 """What calls import when they need it."""

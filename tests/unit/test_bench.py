@@ -19,7 +19,7 @@ from benchmarks.mininet import description
 from benchmarks.shellway import inside, script
 from benchmarks.stage import SERVER, cluster_ip, moved, services
 
-from nslab.lab.load import load
+from nslab.admission.load import load
 from nslab.objects.namespaces import Netns
 from nslab.objects.needs import FULL
 from nslab.objects.process import Process

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nslab import engine
+from nslab.admission.load import load
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import Refused
-from nslab.lab.load import load
 from nslab.objects.fake.kernel import FakeKernel
 from nslab.objects.namespaces import Netns
-from nslab.objects.needs import Host
+from nslab.objects.needs import HostFeatures
 from nslab.objects.plan import Plan, Step, Transaction, diff, transactions
 from nslab.objects.script import command
 from nslab.objects.sysctl import Sysctl
@@ -27,7 +27,7 @@ LABS = Path(__file__).parents[2] / "labs"
 
 
 def state_of(lab: str) -> State:
-    return compile_lab(assign_addresses(load(LABS / lab / "lab.yaml")), Host(ipip=False))
+    return compile_lab(assign_addresses(load(LABS / lab / "lab.yaml")), HostFeatures(ipip=False))
 
 
 class Refusing:

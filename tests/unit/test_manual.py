@@ -10,8 +10,9 @@ from pathlib import Path
 import click
 import pytest
 
-from nslab.cli.app import VERBS, tree
+from nslab.cli.commands import tree
 from nslab.cli.manual import DESCRIPTION, ENVIRONMENT, EXAMPLES, page
+from nslab.cli.verbs import VERBS
 
 ROOT = Path(__file__).parents[2]
 TREE = tree()
@@ -50,7 +51,7 @@ def test_each_verb_is_there_as_help_has_it(verb: str) -> None:
 
 
 def test_the_order_is_that_of_help() -> None:
-    assert re.findall(r'^\.SS "nslab (\w+)', PAGE, re.MULTILINE) == list(TREE.commands)
+    assert re.findall(r'^\.SS "nslab ([\w-]+)', PAGE, re.MULTILINE) == list(TREE.commands)
 
 
 def test_what_help_has_no_place_for_is_there() -> None:

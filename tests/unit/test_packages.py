@@ -16,7 +16,7 @@ LINES = [line.split() for line in (ROOT / "nslab/packages.conf").read_text().spl
 def test_each_row_has_a_package_for_each_family() -> None:
     assert {len(line) for line in LINES} == {7}
     assert [line[0] for line in LINES[:3]] == ["manager", "verb", "like"]
-    assert {line[0] for line in LINES[3:]} == {"run", "build", "want", "test", "tool"}
+    assert {line[0] for line in LINES[3:]} == {"run", "build", "want", "test", "large", "tool"}
     assert len({line[1] for line in LINES[3:]}) == len(LINES[3:])
     # Labs can be had in every family: nothing that they want is without a package.
     assert [line for line in LINES[3:] if line[0] == "run" and "-" in line] == []
@@ -40,6 +40,14 @@ def test_a_missing_program_is_named_as_its_package_is(
     program: str, name: str, ids: tuple[str, ...], output: str
 ) -> None:
     assert _advice(program, name, ids) == output
+
+
+def test_nothing_large_is_installed_unasked() -> None:
+    install = (ROOT / "scripts/install").read_text()
+    assert "want ${dev:+test}" in install
+    assert "large" not in install
+    assert {line[1] for line in LINES if line[0] == "large"} >= {"chromium"}
+    assert advice("chromium").endswith("chromium")
 
 
 def test_only_a_known_program_has_advice() -> None:

@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from nslab.admission.load import load
 from nslab.compiler.placement import assign_addresses
-from nslab.lab.load import load
 from nslab.lab.pod_types import Protocol
 from nslab.lab.service_types import TrafficPolicy
 from nslab.lab.types import Encapsulation, Lab, ProxyMode
-from nslab.objects.needs import Host
+from nslab.objects.needs import HostFeatures
 from nslab.probes import Answer, Call, CallResult, Outcome, Spread, Try, Way, likelihood, survey_services
 from nslab.probes.cause import Cause
-from nslab.probes.pairs import Place
+from nslab.probes.probe import ProbeHost
 from nslab.probes.spread import tail, uneven
 from nslab.probes.verdict import FAR, NEAR, SERVICE, squares
 
 LABS = Path(__file__).parents[2] / "labs"
-HOST = Host(ipip=False, ipip_fallback=False)
+HOST = HostFeatures(ipip=False, ipip_fallback=False)
 
 
 def lab(name: str, mode: ProxyMode | None = None) -> Lab:
@@ -146,7 +146,7 @@ def test_nobody_behind_a_port_of_udp_in_userspace_mode_is_silence() -> None:
         (ProxyMode.USERSPACE, HOST, False),
     ],
 )
-def test_sctp_is_asked_where_kernel_and_mode_speak_it(mode: ProxyMode, host: Host, asked: bool) -> None:
+def test_sctp_is_asked_where_kernel_and_mode_speak_it(mode: ProxyMode, host: HostFeatures, asked: bool) -> None:
     of = echo(mode, protocol=Protocol.SCTP, target=8080)
     found = [call.protocol for call in survey_services(of, host, ["box-1"]).calls if call.service == "default/web"]
     assert ("SCTP" in found) is asked
@@ -269,7 +269,7 @@ def test_an_endpoint_that_may_see_anybody_sees_nobody_wrong() -> None:
 
 
 def test_an_endpoint_that_was_not_drawn_says_nothing_of_where_it_is() -> None:
-    places = (Place("pod", "pod", IPv4Address("20.96.1.1"), "n1"),)
+    places = (ProbeHost("pod", "pod", IPv4Address("20.96.1.1"), "n1"),)
     heard, _ = squares(places, (), [CallResult(CALL, (GOOD_A, GOOD_A))])
     assert (heard.asked, heard.failed) == ({(NEAR, SERVICE): 1}, {(NEAR, SERVICE): 0})
     silent, cause = CallResult(CALL, (GOOD_A, Try(Outcome.TIMED_OUT))), Cause("b is silent")

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from nslab.admission.load import load
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import UsageError
-from nslab.lab.load import load
 from nslab.lab.pod_types import Container, Pod
 from nslab.lab.types import Cni, Encapsulation, Lab, Plugin
 from nslab.objects.inet import Route
-from nslab.objects.needs import Host
+from nslab.objects.needs import HostFeatures
 from nslab.objects.plan import Remove
 from nslab.probes import Expected, Kind, Outcome, Probe, Result, survey, with_learned_routes
 from nslab.probes.pairs import agnhost_port
@@ -20,7 +20,11 @@ from nslab.views.junit import junit, to_json
 from nslab.views.matrix import cell, matrix, seen
 
 LABS = Path(__file__).parents[2] / "labs"
-STAND_IN, FALLBACK, NO_FALLBACK = Host(ipip=False, ipip_fallback=False), Host(), Host(ipip_fallback=False)
+STAND_IN, FALLBACK, NO_FALLBACK = (
+    HostFeatures(ipip=False, ipip_fallback=False),
+    HostFeatures(),
+    HostFeatures(ipip_fallback=False),
+)
 
 
 def lab(name: str = "calico-two-node", encapsulation: Encapsulation | None = None) -> Lab:
@@ -30,7 +34,7 @@ def lab(name: str = "calico-two-node", encapsulation: Encapsulation | None = Non
     return assign_addresses(replace(loaded, encapsulation=encapsulation or loaded.encapsulation))
 
 
-def asked(of: Lab, source: str, target: str, host: Host = STAND_IN) -> list[str]:
+def asked(of: Lab, source: str, target: str, host: HostFeatures = STAND_IN) -> list[str]:
     return [
         f"{probe} as {probe.expected_source}" if probe.expected is Expected.REACH else f"{probe} must fail"
         for probe in survey(of, host, [source], [target]).probes
@@ -128,7 +132,7 @@ def test_containers_of_a_pod_are_told_apart_by_port() -> None:
     ],
 )
 def test_who_is_seen(
-    name: str, encapsulation: Encapsulation | None, source: str, target: str, host: Host, address: str
+    name: str, encapsulation: Encapsulation | None, source: str, target: str, host: HostFeatures, address: str
 ) -> None:
     probes = survey(lab(name, encapsulation), host, [source], [target]).probes
     assert {str(probe.expected_source) for probe in probes if probe.expected is Expected.REACH} == {address}

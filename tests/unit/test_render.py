@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -174,3 +175,88 @@ def test_a_folder_is_all_its_manifests(tmp_path: Path) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == render(*flags).stdout
+
+
+POLICY = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web, namespace: default}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  ingress: [{from: [{podSelector: {matchLabels: {app: client}}}], ports: [{port: http}]}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec: {nodeName: node1, containers: [{name: c, image: agnhost, ports: [{containerPort: 8080, name: http}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: caller, labels: {app: client}}
+spec: {nodeName: node2, containers: [{name: c, image: agnhost}]}
+"""
+OF_PLUGIN = """
+apiVersion: nslab/v1
+kind: Lab
+metadata: {name: lab}
+spec: {cni: {plugin: PLUGIN}, nodes: [{name: node1}, {name: node2}]}
+---"""
+
+
+def test_policy_prints_what_felix_writes_on_the_node() -> None:
+    done = render("--policy", text=POLICY)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "# ipset restore"
+    assert "# iptables-restore --noflush" in lines
+    chain = "cali-pi-_u7u2r6vXacg_5gxJvpo"  # default/web's
+    (rule,) = [line for line in lines if line.startswith(f"-A {chain} ")]
+    named = next(line for line in lines if line.startswith("add cali40n:")).split()
+    assert named[2] == "20.96.0.1,tcp:8080"
+    assert f" -m set --match-set {named[1]} dst,dst " in rule
+    (peer,) = [line.split() for line in lines if line.startswith("add cali40s:")]
+    assert peer[2] == "20.96.0.65"
+    assert f" -m set --match-set {peer[1]} src " in rule
+    other = subprocess.run(
+        [sys.executable, "-m", "nslab", "render", "-f", "-", "--node", "node2", "--policy"],
+        input=POLICY, capture_output=True, text=True, cwd=ROOT, check=True,
+    )  # fmt: skip
+    assert chain not in other.stdout, "no pod there is selected"
+
+
+def test_the_release_of_calico_decides_on_names() -> None:
+    done = render("--policy", "--calico-version", "3.32", text=POLICY)
+    assert ":cali-pi-knp/default/web - [0:0]" in done.stdout
+    assert "create cali40network-ip-pools hash:net " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "text", "says"),
+    [
+        ((), POLICY, "--proxy-mode is missing: iptables, ipvs, nftables, userspace or none; or give --policy"),
+        (
+            ("--policy", "--calico-version", "2"),
+            POLICY,
+            "--calico-version is one of 3.28, 3.30, 3.32, not '2'",
+        ),
+        (("--policy", "--node", "node9"), POLICY, "- has no node 'node9'; there are node1, node2"),
+        (
+            ("--policy",),
+            OF_PLUGIN.replace("PLUGIN", "kubenet") + POLICY,
+            "-: kubenet has no Felix, which is a part of calico",
+        ),
+    ],
+)
+def test_what_policy_refuses(flags: tuple[str, ...], text: str, says: str) -> None:
+    done = render(*flags, text=text)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"nslab: {says}\n")
+
+
+def test_objects_may_be_in_several_files(tmp_path: Path) -> None:
+    policy, _, pods = POLICY.partition("---\n")
+    for name, text in (("policy.yaml", policy), ("pods.yaml", pods)):
+        (tmp_path / name).write_text(text)
+    argv = [sys.executable, "-m", "nslab", "render", *NODE, "--policy"]
+    files = [word for name in ("policy.yaml", "pods.yaml") for word in ("-f", str(tmp_path / name))]
+    done = subprocess.run([*argv, *files], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout == render("--policy", text=POLICY).stdout

@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nslab.probes.cause import Cause, CauseKind, as_of, unfollowed
-from nslab.probes.pairs import Kind, Outcome, Place, Probe, Result
+from nslab.probes.probe import Kind, Outcome, Probe, ProbeHost, Result
 from nslab.probes.representatives import alike, pair_traits, representatives
 from nslab.probes.verdict import advice
 
-PLACES = [Place(f"p{number}", "pod", IPv4Address(f"10.0.0.{number}"), f"node{number % 3}") for number in range(1, 31)]
+PLACES = [
+    ProbeHost(f"p{number}", "pod", IPv4Address(f"10.0.0.{number}"), f"node{number % 3}") for number in range(1, 31)
+]
 EVERY = [
     Result(Probe(source.name, target.name, target.address, Kind.TCP), Outcome.TIMED_OUT)
     for source in PLACES

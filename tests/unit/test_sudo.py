@@ -32,6 +32,7 @@ WORDS = [
 ]
 TERMINAL = {"TERM": "vt100", "COLORTERM": "a b", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "NO_COLOR": "1\n-i"}
 TOLD = {"NSLAB_TIMEOUT_FACTOR": "2.5", "NSLAB_PATIENCE": "3"}
+CALLER = {"SUDO_UID": "1000"}
 NOT_TOLD = {
     **dict.fromkeys(("NSLAB", "NSLAB_VM", "NSLAB_GOLDEN", "NSLAB_SEEDS", "NSLAB_OTHER", "_NSLAB_COMPLETE"), "1"),
     **dict.fromkeys(("LD_LIBRARY_PATH", "HOME", "USER", "TMPDIR", "PYTEST_ADDOPTS", "COLUMNS"), "/nowhere"),
@@ -77,7 +78,7 @@ def users(programs: Path) -> dict[str, str]:
 
 def test_of_his_environment_nslab_gets_what_it_and_the_terminal_are_told(programs: Path) -> None:
     _, theirs, flags = crossed(programs, "nslab", "ps", **users(programs))
-    assert theirs == {**TERMINAL, **TOLD}
+    assert theirs == {**TERMINAL, **TOLD, **CALLER}
     assert flags == {"isolated": True, "safe_path": True, "dont_write_bytecode": True}
 
 
@@ -90,7 +91,20 @@ def test_of_his_environment_the_tests_get_little_more(programs: Path) -> None:
     assert (flags["safe_path"], flags["dont_write_bytecode"]) == (True, True)
 
 
-@pytest.mark.parametrize(("script", "own"), [("nslab", {}), ("test", {"PATH", "HOME", "PYTHONDONTWRITEBYTECODE"})])
+def test_a_picture_takes_root_only_of_a_running_lab(programs: Path) -> None:
+    arguments, _, _ = crossed(programs, "nslab", "graph", "calico-two-node", "--live")
+    assert arguments == ["graph", "calico-two-node", "--live"]
+    (programs / "told").unlink()
+    argv = [str(ROOT / "scripts/nslab"), "graph", "calico-two-node"]
+    environment = {"PATH": f"{programs}:/usr/bin:/bin"}
+    done = subprocess.run(argv, cwd=programs, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.partition(":")[0]) == (0, "calico-two-node")
+    assert not (programs / "told").exists(), "it asked sudo"
+
+
+@pytest.mark.parametrize(
+    ("script", "own"), [("nslab", {"SUDO_UID"}), ("test", {"PATH", "HOME", "PYTHONDONTWRITEBYTECODE"})]
+)
 def test_what_is_not_set_does_not_become_set(programs: Path, script: str, own: set[str]) -> None:
     _, theirs, _ = crossed(programs, script, "ps")
     assert {*theirs} == {*own}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nslab import syscall
 from nslab.proxy import ipvs
 from nslab.proxy.mode import whole
-from nslab.proxy.model import Endpoint, Port, Proxy, Service
+from nslab.proxy.model import Endpoint, Port, Proxy, ServiceInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -47,10 +47,10 @@ POD = """
 """
 
 
-def web(*ips: str, protocol: str = "TCP", node_port: int = 0, **options: Any) -> Service:
+def web(*ips: str, protocol: str = "TCP", node_port: int = 0, **options: Any) -> ServiceInfo:
     """A Service web, 10.96.0.1:80, with endpoints at port 8080."""
     ends = tuple(Endpoint(ip, 8080, "node2" if ip == FAR else "node1") for ip in ips)
-    return Service("default", "web", "10.96.0.1", (Port("http", 80, protocol, node_port, ends),), **options)
+    return ServiceInfo("default", "web", "10.96.0.1", (Port("http", 80, protocol, node_port, ends),), **options)
 
 
 def sh(*argv: str, ns: str = NODE, text: str = "") -> str:
@@ -74,7 +74,7 @@ EMPTY = whole(ipvs, (), PROXY)
 
 
 @contextlib.contextmanager
-def applied(*services: Service, proxy: Proxy = PROXY) -> Iterator[Items]:
+def applied(*services: ServiceInfo, proxy: Proxy = PROXY) -> Iterator[Items]:
     """What ipvs mode wants for Services, for as long as it takes."""
     items = whole(ipvs, services, proxy)
     turn(EMPTY, items, proxy)

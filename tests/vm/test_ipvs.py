@@ -12,7 +12,7 @@ import pytest
 
 from nslab.proxy import ipvs
 from nslab.proxy.mode import whole
-from nslab.proxy.model import Port, Service
+from nslab.proxy.model import Port, ServiceInfo
 from nslab.ruletext.ipvsadm import expired, ipvsadm_lines, retire
 from tests.vm.ipvsbench import (
     CLIENT,
@@ -75,7 +75,7 @@ EVERYTHING = (
         external_ips=("203.0.113.2",),
         external_local=True,
     ),
-    Service("default", "nobody", "10.96.0.6", (Port("", 80), Port("more", 81, "UDP"))),
+    ServiceInfo("default", "nobody", "10.96.0.6", (Port("", 80), Port("more", 81, "UDP"))),
 )
 """Every kind of rule, set and server."""
 

@@ -22,16 +22,16 @@ from nslab.linux.processes.control import ControlClient
 from nslab.objects import process as objects
 from nslab.objects.plan import Add
 from nslab.objects.process import KubeProxy
-from nslab.proxy.model import Endpoint, Port, Proxy, Service, to_json
+from nslab.proxy.model import Endpoint, Port, Proxy, ServiceInfo, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = "192.168.59.22"
 A, B = Endpoint(HERE, 9001, "node1"), Endpoint(HERE, 9002, "node1")
-WEB = Service("default", "web", "10.96.0.1", (Port("", 80, endpoints=(A, B)),))
+WEB = ServiceInfo("default", "web", "10.96.0.1", (Port("", 80, endpoints=(A, B)),))
 ONLY_B = replace(WEB, ports=(Port("", 80, endpoints=(B,)),))
-OTHER = Service("default", "other", "10.96.0.2", (Port("", 80, endpoints=(B,)),))
+OTHER = ServiceInfo("default", "other", "10.96.0.2", (Port("", 80, endpoints=(B,)),))
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def start(bench: Bench) -> int:
     return bench.agents.run([Add(KubeProxy(ns, ns, json.dumps(to_json(proxy))))])[0]
 
 
-def put(bench: Bench, *services: Service) -> None:
+def put(bench: Bench, *services: ServiceInfo) -> None:
     with ControlClient(bench.lab) as line:
         assert line.put(services, expect=["node1"]) == ()
         assert line.get()["proxies"]["node1"]["error"] == ""

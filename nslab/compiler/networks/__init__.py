@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nslab.lab.pod_types import Pod
     from nslab.lab.types import Lab, Node
     from nslab.objects.base import KernelObject, State
-    from nslab.objects.needs import Host
+    from nslab.objects.needs import HostFeatures
 
 
 class Network(Protocol):
@@ -31,7 +31,7 @@ class Network(Protocol):
     def KEEPS(self) -> bool:  # noqa: N802
         """Whether a pod keeps the address it has, even if it now requests another."""
 
-    def objects(self, lab: Lab, host: Host) -> Iterator[KernelObject]:
+    def objects(self, lab: Lab, host: HostFeatures) -> Iterator[KernelObject]:
         """The pod network, node by node; each object comes after those it requires."""
 
     @property
@@ -51,7 +51,7 @@ class Network(Protocol):
     def mtu(self, lab: Lab) -> int | None:
         """The largest packet (bytes) that a pod sends or receives unfragmented; None if it depends on the user."""
 
-    def speaks_from(self, lab: Lab, host: Host, node: Node, *, same_node: bool) -> IPv4Address | None:
+    def speaks_from(self, lab: Lab, host: HostFeatures, node: Node, *, same_node: bool) -> IPv4Address | None:
         """The source address of a node's packets to a pod without a tunnel between them; None if unknown."""
 
     def masquerades(self, role: str) -> bool | None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nslab.lab.pod_types import Pod
     from nslab.lab.types import Lab, Node
     from nslab.objects.base import KernelObject
-    from nslab.objects.needs import Host
+    from nslab.objects.needs import HostFeatures
 
 GATEWAY = IPv4Address("169.254.1.1")
 """Every pod's next hop. No interface has this address: the node answers for it by proxy ARP."""
@@ -34,7 +34,7 @@ _CNI, _FELIX = "Calico CNI plugin", "Felix"
 REMEMBERS = KEEPS = BY_HAND = False
 
 
-def objects(lab: Lab, host: Host) -> Iterator[KernelObject]:
+def objects(lab: Lab, host: HostFeatures) -> Iterator[KernelObject]:
     """The pod network as Calico makes it, node by node."""
     claims = {node.name: blocks(lab, node) for node in lab.nodes}
     for node in lab.nodes:
@@ -48,7 +48,7 @@ def objects(lab: Lab, host: Host) -> Iterator[KernelObject]:
         yield from nat_outgoing(lab, node)
 
 
-def router(lab: Lab, node: Node, host: Host) -> Iterator[KernelObject]:
+def router(lab: Lab, node: Node, host: HostFeatures) -> Iterator[KernelObject]:
     """A node forwards packets."""
     ns = names.netns(lab.name, node.name)
     yield Sysctl(ns, "net/ipv4/ip_forward", "1", "0", by=_FELIX)
@@ -108,7 +108,7 @@ def mtu(lab: Lab) -> int:
     return TUNNEL_MTU[lab.encapsulation]
 
 
-def speaks_from(lab: Lab, host: Host, node: Node, *, same_node: bool) -> IPv4Address:
+def speaks_from(lab: Lab, host: HostFeatures, node: Node, *, same_node: bool) -> IPv4Address:
     """cali… has no address, so the kernel takes one from the namespace's oldest interface that has one."""
     tunnel = tunnel_address(lab, node)
     ipip = lab.encapsulation in (Encapsulation.IPIP, Encapsulation.IPIP_CROSS_SUBNET)

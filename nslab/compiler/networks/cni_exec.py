@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from nslab.lab.pod_types import Pod
     from nslab.lab.types import Lab, Node
     from nslab.objects.base import KernelObject, State
-    from nslab.objects.needs import Host
+    from nslab.objects.needs import HostFeatures
 
 _BY = "container runtime"
 IFNAME = "eth0"
 REMEMBERS, KEEPS, BY_HAND = True, True, False
 
 
-def objects(lab: Lab, host: Host) -> Iterator[KernelObject]:
+def objects(lab: Lab, host: HostFeatures) -> Iterator[KernelObject]:
     """The pod network as CNI plugins make it, and the parts of a cluster's network that plugins do not make."""
     assert lab.cni
     for node in lab.nodes:
@@ -50,7 +50,7 @@ def objects(lab: Lab, host: Host) -> Iterator[KernelObject]:
                 yield attachment(lab, node, pod, network, host)
 
 
-def attachment(lab: Lab, node: Node, pod: Pod, network: NetworkConfig, host: Host) -> Attachment:
+def attachment(lab: Lab, node: Node, pod: Pod, network: NetworkConfig, host: HostFeatures) -> Attachment:
     """The arguments with which a node's runtime calls the plugins for one pod."""
     assert lab.cni
     found, ns = dict(host.programs), pod_netns(lab, pod)
@@ -116,7 +116,7 @@ def mtu(lab: Lab) -> int:
     return network_of(lab, lab.nodes[0]).mtu or ETHERNET_MTU
 
 
-def speaks_from(_lab: Lab, _host: Host, _node: Node, *, same_node: bool) -> None:
+def speaks_from(_lab: Lab, _host: HostFeatures, _node: Node, *, same_node: bool) -> None:
     """None: only the plugins know which interface has an address."""
 
 

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from nslab.lab.pod_types import Pod
     from nslab.lab.types import Lab, Node
     from nslab.objects.base import KernelObject
-    from nslab.objects.needs import Host
+    from nslab.objects.needs import HostFeatures
 
 BRIDGE = "cbr0"
 _BY = "kubenet"
 REMEMBERS, KEEPS, BY_HAND = True, False, False
 
 
-def objects(lab: Lab, host: Host) -> Iterator[KernelObject]:
+def objects(lab: Lab, host: HostFeatures) -> Iterator[KernelObject]:
     """The pod network as the kubelet's own plugin made it (until 1.23), node by node."""
     for node in lab.nodes:
         yield from bridge(lab, node, host)
@@ -41,7 +41,7 @@ def objects(lab: Lab, host: Host) -> Iterator[KernelObject]:
         yield from masquerade(lab, node, "kubenet: SNAT for outbound traffic from cluster", _BY)
 
 
-def bridge(lab: Lab, node: Node, host: Host) -> Iterator[KernelObject]:
+def bridge(lab: Lab, node: Node, host: HostFeatures) -> Iterator[KernelObject]:
     """cbr0 with the pods' gateway address."""
     ns = names.netns(lab.name, node.name)
     yield from forwarding(ns, host, _BY)
@@ -50,7 +50,7 @@ def bridge(lab: Lab, node: Node, host: Host) -> Iterator[KernelObject]:
     yield LinkUp(ns, BRIDGE, by=_BY)
 
 
-def forwarding(ns: str, host: Host, by: str) -> Iterator[KernelObject]:
+def forwarding(ns: str, host: HostFeatures, by: str) -> Iterator[KernelObject]:
     """A node forwards, and bridged packets traverse iptables (kubeadm's preflight checks require both)."""
     yield Sysctl(ns, "net/ipv4/ip_forward", "1", "0", by="kubelet")
     if host.bridge_netfilter:
@@ -106,7 +106,7 @@ def mtu(_lab: Lab) -> int:
     return ETHERNET_MTU
 
 
-def speaks_from(_lab: Lab, _host: Host, node: Node, *, same_node: bool) -> IPv4Address:
+def speaks_from(_lab: Lab, _host: HostFeatures, node: Node, *, same_node: bool) -> IPv4Address:
     """The bridge's address for the node's own pods, else the node's."""
     return bridge_address(node) if same_node else node.address
 

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from nslab.lab.pod_types import Pod
     from nslab.lab.types import Lab, Node
     from nslab.objects.base import KernelObject, State
-    from nslab.objects.needs import Host
+    from nslab.objects.needs import HostFeatures
 
 
 REMEMBERS, KEEPS, BY_HAND = True, False, True
 
 
-def objects(lab: Lab, _host: Host) -> Iterator[KernelObject]:
+def objects(lab: Lab, _host: HostFeatures) -> Iterator[KernelObject]:
     """The state before a runtime calls a plugin: the pods' namespaces and nothing in them."""
     for node in lab.nodes:
         # A new namespace inherits the machine's setting: where Docker runs, it would forward.
@@ -71,7 +71,7 @@ def mtu(_lab: Lab) -> None:
     """None: it depends on the network that the user builds."""
 
 
-def speaks_from(_lab: Lab, _host: Host, _node: Node, *, same_node: bool) -> None:
+def speaks_from(_lab: Lab, _host: HostFeatures, _node: Node, *, same_node: bool) -> None:
     """None: it depends on the network that the user builds."""
 
 

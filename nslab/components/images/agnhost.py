@@ -1,4 +1,5 @@
 """The built-in image agnhost: as much of Kubernetes' as a lab needs. `agnhost netexec` serves HTTP, UDP, SCTP and TCP.
+`agnhost grpc-health-checking`: see grpc_health.py.
 
     /hostname  /clientip  /echo?msg=TEXT&code=N  /healthz  /exit?code=N  /shutdown, anything else: the time
     over UDP and SCTP: hostname, echo TEXT, clientip
@@ -21,8 +22,8 @@ from nslab.wire import http
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import Never
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, Never
 
 FLAGS = {"http-port": 8080, "udp-port": 8081, "sctp-port": -1, "tcp-echo-port": 0}
 """The flags of `netexec` and their defaults; -1 (for the echo port: 0) means no such server."""
@@ -34,22 +35,27 @@ _HELD = 1 << 18  # bytes queued for a slow reader before we stop reading from it
 
 def main(arguments: Sequence[str], report: int = -1) -> Never:
     """Run agnhost with these arguments until a signal; write `ready` to the descriptor `report` when it listens."""
+    match list(arguments):
+        case ["netexec", *flags]:
+            run(lambda loop: _serve(loop, parse(flags)), report)
+        case [] | ["pause"]:
+            run(lambda _: None, report)
+        case others:
+            fail(f"agnhost {' '.join(others)}: only netexec, grpc-health-checking and pause are built in", report)
+
+
+def run(serve: Callable[[Loop], None], report: int) -> Never:
+    """Open what `serve` opens, and serve until a signal comes."""
     for number in (signal.SIGTERM, signal.SIGINT):
         # PID 1 of a pid namespace gets only signals that it has a handler for.
         signal.signal(number, lambda *_: os._exit(0))
     loop = Loop()
-    match list(arguments):
-        case ["netexec", *flags]:
-            try:
-                _serve(loop, parse(flags))
-            except OSError as error:
-                fail(error.strerror or str(error), report)
-            except ValueError as error:
-                fail(str(error), report)
-        case [] | ["pause"]:
-            pass
-        case others:
-            fail(f"agnhost {' '.join(others)}: only netexec and pause are built in", report)
+    try:
+        serve(loop)
+    except OSError as error:
+        fail(error.strerror or str(error), report)
+    except ValueError as error:
+        fail(str(error), report)
     if report >= 0:
         quietly()
         os.write(report, b"ready\n")
@@ -66,9 +72,12 @@ def fail(text: str, report: int) -> Never:
     os._exit(1)
 
 
-def parse(flags: Sequence[str]) -> dict[str, int]:
-    """Parse netexec's flags, written `--name=value` or `--name value`; ValueError with the message of the real one."""
-    values, words = dict(FLAGS), list(flags)
+def parse(flags: Sequence[str], known: Mapping[str, Any] = FLAGS) -> dict[str, Any]:
+    """Parse flags, written `--name=value` or `--name value`; ValueError with the message of the real one.
+
+    `known`: the flags with their defaults, numbers or texts.
+    """
+    values, words = dict(known), list(flags)
     while words:
         name, equals, value = words.pop(0).partition("=")
         if not name.startswith("--") or name[2:] not in values:
@@ -77,11 +86,14 @@ def parse(flags: Sequence[str]) -> dict[str, int]:
             if not words:
                 raise ValueError(f"flag needs an argument: {name}")
             value = words.pop(0)
+        if isinstance(known[name[2:]], str):
+            values[name[2:]] = value
+            continue
         try:
             values[name[2:]] = int(value)
         except ValueError:
             raise ValueError(f'invalid argument "{value}" for "{name}" flag') from None
-        if values[name[2:]] > 65535:
+        if name.endswith("port") and values[name[2:]] > 65535:
             raise ValueError(f"{name}: no port is greater than 65535")
     return values
 

@@ -7,7 +7,7 @@ import select
 
 from nslab.components.kubelet import fdstore
 from nslab.components.kubelet.container import Spec
-from nslab.components.kubelet.sandbox import Sandbox
+from nslab.components.kubelet.sandbox import PodSandbox
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Found:
 
     def __init__(self) -> None:
         self.held: dict[int, int] = {}
-        self.sandboxes: list[Sandbox] = []
+        self.sandboxes: list[PodSandbox] = []
         self.containers: list[tuple[Spec, int, int]] = []
         self.tunnels: list[tuple[str, int]] = []
         self.proxy = 0
@@ -42,7 +42,7 @@ def find(context: NodeContext, alive: Iterable[tuple[Started, int]]) -> Found:
         found.held[record.pid] = pidfd
         match record.role:
             case "pause":
-                found.sandboxes.append(Sandbox(ns=record.ns, pid=record.pid, **record.more))
+                found.sandboxes.append(PodSandbox(ns=record.ns, pid=record.pid, **record.more))
             case "tunnel":
                 found.tunnels.append((record.ns, record.pid))
             case "kube-proxy" if record.ns == context.ns:
@@ -76,7 +76,7 @@ def kept(found: Found) -> dict[tuple[str, str], Kept]:
     return runs
 
 
-def let_go(sandboxes: Mapping[str, Sandbox], unwanted: Mapping[tuple[str, str], Kept]) -> None:
+def let_go(sandboxes: Mapping[str, PodSandbox], unwanted: Mapping[tuple[str, str], Kept]) -> None:
     """Drop the pipes of containers that were removed while the node had no process."""
     for (ns, container), (_, (out, err, _)) in unwanted.items():
         os.close(out)

@@ -7,7 +7,7 @@ import os
 
 from nslab import rundir
 from nslab.components.ipip import tunnel
-from nslab.components.kubelet import container, sandbox
+from nslab.components.kubelet import container, events, sandbox
 from nslab.components.kubelet.beside import Target
 from nslab.components.kubelet.children import Children
 from nslab.components.kubelet.container_manager import ContainerManager
@@ -37,14 +37,15 @@ if TYPE_CHECKING:
     Answer = dict[str, Any]
 
 
-class Agent:
+class Kubelet:
     """The state of a node's process: pods, containers, tunnels, and waiting clients."""
 
     def __init__(self, context: NodeContext, memory: Memory) -> None:
         self.context, self.memory, self.loop = context, memory, Loop()
-        self.sandboxes: dict[str, sandbox.Sandbox] = {}
+        self.events = events.Events()
+        self.sandboxes: dict[str, sandbox.PodSandbox] = {}
         self.containers: dict[tuple[str, str], ContainerManager] = {}
-        self.lost: dict[str, sandbox.Sandbox] = {}  # pods whose pause process was killed
+        self.lost: dict[str, sandbox.PodSandbox] = {}  # pods whose pause process was killed
         self.attempts: dict[str, int] = {}  # earlier runs of removed containers, by POD_FOLDER/NAME (from their logs)
         self.tunnels: dict[str, int] = {}
         self.proxy = 0  # the pid of kube-proxy
@@ -81,13 +82,15 @@ class Agent:
             case "exec", None:
                 return self.execs.begin(peer, request)
             case "wait", None:
-                self.waits.add(peer, float(request["deadline"]))
+                self.waits.add(peer, float(request["deadline"]), request.get("containers"))
                 return None
             case "terminate", None:
                 self.endings.begin(request["pods"])
             case "wait-terminated", None:
                 self.endings.wait(peer, **request)
                 return None
+            case "events", None:
+                return {"ok": True, "events": self.events.listed()}
             case "stop", None:
                 self.stop(peer)
             case op, what:
@@ -98,13 +101,14 @@ class Agent:
         self, resolv_conf: str, volumes: Sequence[Volume] = (), domain: str = "", aliases: str = "", **fields: Any
     ) -> int:
         """Start a pod's pause process, with the pod's files and volumes."""
-        pod = sandbox.Sandbox(**fields)
+        pod = sandbox.PodSandbox(**fields)
         if pod.ns in self.sandboxes:
             raise FileExistsError(f"the pod of {pod.ns} has a pause process")
         sandbox.write_files(self.context, pod, resolv_conf, domain, aliases)
         pod.pid = sandbox.start(self.context, self.memory, self.births, pod, volumes)
         sandbox.name_netns(pod)
         self.sandboxes[pod.ns] = pod
+        self.events.record(pod, "", *events.made(pod, self.context.node, anew=pod.ns in self.lost))
         self.lost.pop(pod.ns, None)
         self.teller.changed()
         return pod.pid
@@ -129,20 +133,21 @@ class Agent:
             self.attempts = {path: count for path, count in self.attempts.items() if not path.startswith(logs)}
         remove_tree(f"{self.context.run}/{rundir.pod(host_of(ns))}")
 
-    def pod_of(self, ns: str) -> sandbox.Sandbox:
+    def pod_of(self, ns: str) -> sandbox.PodSandbox:
         """The pod in a namespace; a substitute for a process that runs on the node or a client itself."""
         host = host_of(ns)
-        return self.sandboxes.get(ns) or sandbox.Sandbox(ns, "default", host, "host", host, "127.0.0.1", False)
+        return self.sandboxes.get(ns) or sandbox.PodSandbox(ns, "default", host, "host", host, "127.0.0.1", False)
 
     def add_container(self, request: Answer) -> int:
         """Start a container and manage it from then on. It may not be ready yet: see `wait`."""
         spec = container.Spec(**request)
         key = (spec.ns, spec.container)
         found = self.containers.get(key)
-        if found and (found.alive or found.deferred or (spec.init and found.passed)):
+        if found and (found.alive or found.deferred or found.over):
             if found.spec.equals(spec):
-                return found.pid  # adopted, and started again before we were asked to; or it need not start
-            raise FileExistsError(f"container {spec.container} of {spec.ns} runs")
+                return found.pid  # adopted, and started again before we were asked to; or it waits, or has ended
+            if not found.over:
+                raise FileExistsError(f"container {spec.container} of {spec.ns} runs")
         if spec.ns != self.context.ns and spec.ns not in self.sandboxes:
             raise FileNotFoundError(f"the pod of {spec.ns} has no pause process")
         if key in self.containers:
@@ -221,6 +226,10 @@ class Agent:
             self._endings = Endings(self)
         return self._endings
 
+    def record(self, life: ContainerState, reason: str, message: str) -> None:
+        """Record an event of a container."""
+        self.events.record(life.pod, events.path(life.spec), reason, message)
+
     def stuck(self, life: ContainerState) -> bool:
         """Whether a container waits for an init container that has failed."""
         return self.order.stuck(life)
@@ -250,6 +259,8 @@ class Agent:
         self.execs.ended(pid, status)
         for found in [life for life in self.containers.values() if life.pid == pid]:
             found.ended(status)
+            if found.over:
+                self.teller.flush()  # the node's next process does not run it again
         for pod in list(self.sandboxes.values()):
             if pod.pid == pid:
                 # Like the kubelet: without its sandbox, a pod's containers end.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nslab.components.kubelet.container import Spec
-    from nslab.components.kubelet.sandbox import Sandbox
+    from nslab.components.kubelet.sandbox import PodSandbox
     from nslab.components.runtime.loop import Loop
     from nslab.components.runtime.node_context import NodeContext
 
@@ -49,7 +49,7 @@ class Attempt:
         loop: Loop,
         context: NodeContext,
         spec: Spec,
-        pod: Sandbox,
+        pod: PodSandbox,
         number: int,
         pid: int,
         pipes: tuple[int, int, int],

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nslab.components.runtime.node_context import NodeContext
     from nslab.runtime.health_check import HealthCheck
 
-    class Agent(Protocol):
+    class KubeletForCommands(Protocol):
         """What they need of their node's process (nslab.components.kubelet.agent)."""
 
         loop: Loop
@@ -49,7 +49,7 @@ STARTUP = 10.0
 GRPC_CLIENT = f"{os.path.dirname(__file__)}/grpc_client.py"
 
 
-def run(agent: Agent, spec: Spec, address: str, check: HealthCheck, done: Ran) -> None:
+def run(agent: KubeletForCommands, spec: Spec, address: str, check: HealthCheck, done: Ran) -> None:
     """Have a process run a probe or a hook of a container; then call `done` (see Command).
 
     One that asks by gRPC runs on the node, as the kubelet does: from a socket of the node's.
@@ -62,7 +62,7 @@ def run(agent: Agent, spec: Spec, address: str, check: HealthCheck, done: Ran) -
         _run(agent, spec.ns, spec.container, [*check.command], check.timeout, done)
 
 
-def _run(agent: Agent, ns: str, container: str, argv: list[str], seconds: float, done: Ran) -> None:
+def _run(agent: KubeletForCommands, ns: str, container: str, argv: list[str], seconds: float, done: Ran) -> None:
     request = {"ns": ns, "container": container, "argv": argv, "tty": False, "stderr": False}
     request |= {"env": {}, "working_dir": ""}
     try:

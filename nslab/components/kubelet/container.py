@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any, Never
 
     from nslab.components.kubelet.rights import Rights
-    from nslab.components.kubelet.sandbox import Sandbox
+    from nslab.components.kubelet.sandbox import PodSandbox
     from nslab.components.runtime.volumes import Mount
     from nslab.runtime.trust import Births
 
@@ -42,12 +42,13 @@ class Spec:
     means the default. `links`: the variables of Services, NAME=VALUE, separated by NUL. `mounts`: its volume mounts.
     `lifecycle`: its hooks, by name, with the fields of a HealthCheck. `grace`: seconds from SIGTERM to SIGKILL. `init`:
     "init" or "sidecar", for init containers; `after`: the names of those before it. `behind`: the pod, NAMESPACE/NAME,
-    that must be ready before it starts.
+    that must be ready before it starts. `image`: as the pod names it.
     """
 
     __slots__ = (
-        "after", "argv", "backoff", "behind", "container", "env", "grace", "init", "lifecycle", "limits", "links",
-        "liveness", "mounts", "ns", "number", "port", "readiness", "restart", "security", "startup", "working_dir",
+        "after", "argv", "backoff", "behind", "container", "env", "grace", "image", "init", "lifecycle", "limits",
+        "links", "liveness", "mounts", "ns", "number", "port", "readiness", "restart", "security", "startup",
+        "working_dir",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +74,7 @@ class Spec:
         links: str = "",
         mounts: Sequence[Mount] = (),
         behind: str = "",
+        image: str = "",
     ) -> None:
         self.ns, self.container, self.argv, self.env = ns, container, argv, env
         self.working_dir, self.port, self.number = working_dir or "/", port, number
@@ -80,13 +82,13 @@ class Spec:
         self.readiness, self.liveness, self.startup = readiness, liveness, startup
         self.grace, self.lifecycle = grace, lifecycle
         self.init, self.after, self.behind = init, after or (), behind
-        self.mounts = mounts or ()
+        self.mounts, self.image = mounts or (), image
         self.links = sys.intern(links)  # the same for all containers of a namespace
         self.security, self.limits = security or [0, 0, [], [], False], limits or [0, 0, 0]
 
     def equals(self, other: Spec) -> bool:
-        """Whether two specs are the same."""
-        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+        """Whether two specs are the same; what plays their images is in `argv`."""
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__ if name != "image")
 
     @property
     def built_in(self) -> bool:
@@ -156,7 +158,7 @@ def start(
     births: Births,
     spec: Spec,
     attempt: int,
-    sandbox: Sandbox | None,
+    sandbox: PodSandbox | None,
     pause: int,
     clean: Callable[[], None],
 ) -> tuple[int, tuple[int, int, int]]:
@@ -223,6 +225,7 @@ def _child(
         records = kubedns.folder(context.run) if answers_dns else -1
         _, storage, pids = spec.limits
         pids = 0 if context.groups.bounds_pids else pids or PIDS
+        built_in = _built_in(spec)
         template.enter(host_of(spec.ns), storage, spec.read_only, pids, spec.mounts)
         os.close(template.descriptor)
         # The container's own /dev/null: a process with the machine's open could change its mode.
@@ -233,8 +236,8 @@ def _child(
         if records >= 0:
             name_server = standin if spec.argv[0] == "standin" else kubedns
             name_server.main(spec.argv[1:], report, records)
-        elif spec.built_in:
-            BUILT_IN[os.path.basename(spec.argv[0])](spec.argv[1:], report)
+        elif built_in:
+            built_in(spec.argv[1:], report)
         else:
             status = _exec(spec.argv, environment(spec, hostname, "container"), report)
     except SystemExit as end:
@@ -245,6 +248,15 @@ def _child(
         _report(report, f"{type(error).__name__}: {error}")
     finally:
         os._exit(status)
+
+
+def _built_in(spec: Spec) -> Callable[[list[str], int], Never] | None:
+    """The function of a built-in program; it is imported by now, as a container does not see our modules."""
+    if spec.built_in and spec.argv[1:2] == ["grpc-health-checking"]:
+        from nslab.components.images import grpc_health  # memory that few need
+
+        return grpc_health.main
+    return BUILT_IN.get(os.path.basename(spec.argv[0]))
 
 
 def _exec(argv: list[str], env: dict[str, str], report: int) -> int:

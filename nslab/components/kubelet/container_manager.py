@@ -9,6 +9,7 @@ import time
 
 from nslab.components.kubelet.attempt import Attempt
 from nslab.components.kubelet.container_state import INITIALIZING, ContainerState
+from nslab.components.kubelet.events import STARTED, back_off, pulled
 from nslab.components.kubelet.exit_status import OOM_KILLED, UNKNOWN, exit_code, reason_of
 from nslab.components.kubelet.restart import again
 from nslab.components.kubelet.termination import Termination
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from nslab.components.kubelet.container import Spec
-    from nslab.components.kubelet.container_state import Kubelet
+    from nslab.components.kubelet.container_state import KubeletForContainers
     from nslab.components.kubelet.fdstore import Kept, Pipes
     from nslab.components.kubelet.prober import Ran
-    from nslab.components.kubelet.sandbox import Sandbox
+    from nslab.components.kubelet.sandbox import PodSandbox
     from nslab.runtime.health_check import HealthCheck
 
 FOREVER = 86400.0
@@ -34,7 +35,9 @@ class ContainerManager(ContainerState):
 
     __slots__ = ("_hooked", "_oom_kills", "_starting", "_termination")
 
-    def __init__(self, kubelet: Kubelet, spec: Spec, pod: Sandbox, past: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, kubelet: KubeletForContainers, spec: Spec, pod: PodSandbox, past: dict[str, Any] | None = None
+    ) -> None:
         """`past`: the status that an earlier nslab-node stored."""
         super().__init__(kubelet, spec, pod, past or {})
         self._hooked = self._starting = False  # whether its postStart hook was run, and still runs
@@ -63,7 +66,10 @@ class ContainerManager(ContainerState):
         self._hooked = self._starting = False
         if self.restarts:
             self._had_no_memory()  # another run than this
+        if self.spec.image:
+            self.record("Pulled", pulled(self.spec))
         pid, pipes = self._kubelet.launch(self.spec, self.restarts)
+        self.record("Created", "Container created")
         self._begin(pid, pipes)
         return pid
 
@@ -103,6 +109,10 @@ class ContainerManager(ContainerState):
         self._probes.end()
         self._finished, self._exit_code = round(time.time(), 3), exit_code(status)
         started = attempt is None or attempt.runs
+        if attempt and not started:
+            self.record("Failed", f"Error: {attempt.complaint}")
+        elif not self._hooked:
+            self.record("Started", STARTED)
         reason = reason_of(status, started, oom=self._had_no_memory())
         if attempt and reason == OOM_KILLED:
             attempt.complaint += ", out of memory"
@@ -124,6 +134,8 @@ class ContainerManager(ContainerState):
         sooner = self._termination.is_sooner(seconds)
         if self.terminating and not (sooner if self.alive else self.state == "waiting"):
             return
+        if self.alive and not self.terminating:
+            self.record("Killing", f"Stopping container {self.spec.container}")
         self.terminating = True
         self._restarts.cancel()
         if self.alive:
@@ -136,6 +148,7 @@ class ContainerManager(ContainerState):
         """End its run; the last reason is its message."""
         for reason in reasons:
             self.log(reason)
+        self.record("Killing", reasons[-1])
         self.message = reasons[-1]
         self._termination.begin(self, self.spec.grace)
         self._kubelet.changed()
@@ -149,6 +162,10 @@ class ContainerManager(ContainerState):
                     signal.pidfd_send_signal(descriptor, number)
                 finally:
                     os.close(descriptor)
+
+    def record(self, reason: str, message: str) -> None:
+        """Record an event of it."""
+        self._kubelet.record(self, reason, message)
 
     def log(self, text: str) -> None:
         """Write to the node's log."""
@@ -174,10 +191,12 @@ class ContainerManager(ContainerState):
         attempt = self.attempt
         if not attempt or not attempt.alive:
             return
-        if attempt.runs and not self._hooked and (hook := self.spec.post_start):
+        if attempt.runs and not self._hooked:
             self._hooked = True
-            self._post_start(hook)
-            return
+            self.record("Started", STARTED)
+            if hook := self.spec.post_start:
+                self._post_start(hook)
+                return
         if attempt.runs and self.state != "running" and not self._starting:
             self.state, self.reason = "running", ""
             self._probes.begin(self)
@@ -194,6 +213,7 @@ class ContainerManager(ContainerState):
                 return
             self._starting = False
             if wrong:
+                self.record("FailedPostStartHook", f"PostStartHook failed: {wrong}")
                 self.kill(f"PostStartHook of container {self.spec.container} failed: {wrong}")
             self._changed()
 
@@ -217,12 +237,16 @@ class ContainerManager(ContainerState):
         """Restart it after `wait` seconds."""
         if wait:
             self.state, self.reason = "waiting", "CrashLoopBackOff"
+            message, text = back_off(self.pod, self.spec.container, wait)
+            self.message = self.message or message
+            self.record("BackOff", text)
         self._restarts.schedule(self.loop, wait, self.start_late)
         if wait:
             self._kubelet.changed()
 
     def _could_not_start(self, error: OSError) -> None:
         self.message = error.strerror or str(error)
+        self.record("Failed", f"Error: {self.message}")
         self._restarts.could_not_start()
         self._again(self._restarts.delay)
 

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from nslab.components.kubelet.container import Spec
     from nslab.components.kubelet.fdstore import Pipes
     from nslab.components.kubelet.prober import Ran
-    from nslab.components.kubelet.sandbox import Sandbox
+    from nslab.components.kubelet.sandbox import PodSandbox
     from nslab.components.runtime.loop import Loop
     from nslab.components.runtime.node_context import NodeContext
     from nslab.runtime.health_check import HealthCheck
 
-    class Kubelet(Protocol):
+    class KubeletForContainers(Protocol):
         """The interface of the node's process for a container (nslab.components.kubelet.agent)."""
 
         loop: Loop
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
         def stuck(self, life: ContainerState) -> bool:
             """Whether it waits for an init container that has failed."""
+
+        def record(self, life: ContainerState, reason: str, message: str) -> None:
+            """Record an event of it."""
 
         def changed(self) -> None:
             """Handle its change."""
@@ -61,7 +64,7 @@ class ContainerState:
         "message", "pod", "reason", "spec", "state", "terminating",
     )  # fmt: skip
 
-    def __init__(self, kubelet: Kubelet, spec: Spec, pod: Sandbox, past: dict[str, Any]) -> None:
+    def __init__(self, kubelet: KubeletForContainers, spec: Spec, pod: PodSandbox, past: dict[str, Any]) -> None:
         self._kubelet, self.spec, self.pod = kubelet, spec, pod
         self.attempt: Attempt | None = None
         self.state: str = past.get("state", "waiting")
@@ -119,6 +122,11 @@ class ContainerState:
     def passed(self) -> bool:
         """Whether what comes after this init container may start: its work is done, or as a sidecar it has begun."""
         return self.started if self.spec.init == "sidecar" else self.state == "terminated" and self._exit_code == 0
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended for good, and is not started again."""
+        return self.state == "terminated"
 
     @property
     def started(self) -> bool:

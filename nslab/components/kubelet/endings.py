@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
     from nslab.components.kubelet.container_manager import ContainerManager
     from nslab.components.kubelet.order import Order
-    from nslab.components.kubelet.sandbox import Sandbox
+    from nslab.components.kubelet.sandbox import PodSandbox
     from nslab.components.kubelet.status import Pods, StatusReporter
     from nslab.components.runtime.loop import Loop
     from nslab.components.runtime.peers import Peer
 
-    class Agent(Protocol):
+    class KubeletForEndings(Protocol):
         """What they need of their node's process (nslab.components.kubelet.agent)."""
 
         loop: Loop
         teller: StatusReporter
-        sandboxes: dict[str, Sandbox]
+        sandboxes: dict[str, PodSandbox]
 
         @property
         def order(self) -> Order:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class Endings:
     """The pods of a node that terminate, by namespace, and when their time is over (seconds since 1970)."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: KubeletForEndings) -> None:
         self._agent = agent
         self._until: dict[str, float] = {}
         self._waiting: list[tuple[Peer, list[str], bool, float]] = []

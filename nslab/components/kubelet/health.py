@@ -16,7 +16,7 @@ LONGEST_HEADER = 1 << 16
 """Bytes of an answer's header that are read (Go reads 10 MiB)."""
 
 
-class Verdict:
+class Health:
     """The health of a container; only several equal results in a row change it."""
 
     __slots__ = ("_last", "good", "run")

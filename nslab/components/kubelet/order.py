@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nslab.components.runtime.loop import Loop
     from nslab.components.runtime.node_context import NodeContext
 
-    class Agent(Protocol):
+    class KubeletForOrder(Protocol):
         """What it needs of its node's process (nslab.components.kubelet.agent)."""
 
         loop: Loop
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class Order:
     """The pods of a node that have init containers or wait for other pods, by namespace."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: KubeletForOrder) -> None:
         self._agent = agent
         self._pods: set[str] = set()
         self._others: Predecessors | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from nslab.components.kubelet.health import Verdict
+from nslab.components.kubelet.health import Health
 from nslab.components.kubelet.prober import Prober
 from nslab.runtime.health_check import HealthCheck
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     from nslab.components.kubelet.container import Spec
     from nslab.components.kubelet.prober import Ran
-    from nslab.components.kubelet.sandbox import Sandbox
+    from nslab.components.kubelet.sandbox import PodSandbox
     from nslab.components.runtime.loop import Loop
 
     class ProbedContainer(Protocol):
         """What probes need of their container (nslab.components.kubelet.container_manager)."""
 
         spec: Spec
-        pod: Sandbox
+        pod: PodSandbox
         message: str
 
         @property
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
         def kill(self, *reasons: str) -> None:
             """End its run; the last reason is its message."""
+
+        def record(self, reason: str, message: str) -> None:
+            """Record an event of it."""
 
         def log(self, text: str) -> None:
             """Write to the node's log."""
@@ -61,12 +64,12 @@ class Probes:
         """`past`: the status of the container that an earlier nslab-node stored."""
         self._probers: list[Prober] = []
         # A container that was ready stays ready until a probe fails.
-        self._readiness, self._liveness = Verdict(bool(past.get("ready"))), Verdict(True)
-        self._startup = Verdict(bool(past) and not past.get("starting"))
+        self._readiness, self._liveness = Health(bool(past.get("ready"))), Health(True)
+        self._startup = Health(bool(past) and not past.get("starting"))
 
     def reset(self) -> None:
         """Know nothing of a new run."""
-        self._readiness, self._liveness, self._startup = Verdict(False), Verdict(True), Verdict(False)
+        self._readiness, self._liveness, self._startup = Health(False), Health(True), Health(False)
 
     def started(self, spec: Spec) -> bool:
         """Whether the startup probe, if there is one, has succeeded."""
@@ -108,6 +111,8 @@ class Probes:
     ) -> None:
         """Judge the container by a result. If the probe could not run, say so and leave its health, as the kubelet."""
         errored = f"{name} probe errored: "
+        if wrong:
+            container.record("Unhealthy", f"{name} probe failed: {wrong}" if known else errored + wrong)
         if known:
             if container.message.startswith(errored):
                 container.message = ""

@@ -10,7 +10,7 @@ import os
 import socket
 
 from nslab import rundir, syscall
-from nslab.components.kubelet.agent import Agent
+from nslab.components.kubelet.agent import Kubelet
 from nslab.components.kubelet.takeover import take_over, was_here
 from nslab.components.runtime.lastwords import last_words
 from nslab.components.runtime.peers import Peer
@@ -31,7 +31,7 @@ def run(context: NodeContext, memory: Memory, client: int) -> Never:
         with contextlib.suppress(SystemExit):
             _enter(context, memory)
             left = was_here(context)
-            agent = Agent(context, memory)
+            agent = Kubelet(context, memory)
             first = Peer(agent.loop, socket.socket(fileno=client), agent.answer, before_answers=agent.births.release)
             if left:
                 take_over(agent)

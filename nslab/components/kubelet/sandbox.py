@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # `signal.sigwait` would make an enum member in each pod
 import contextlib
 import os
 import signal
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
     from nslab.runtime.trust import Births
 
 NAMED = "/run/netns"
-AWAITED = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGCHLD})
+AWAITED = frozenset(map(int, (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)))
+_CHILD = int(signal.SIGCHLD)
 _block, _unblock = (syscall.ready_sigmask(how, AWAITED) for how in (signal.SIG_BLOCK, signal.SIG_UNBLOCK))
 
 
-class Sandbox:
+class PodSandbox:
     """A pod on its node: the fields of nslab.objects.container.Sandbox, with its pause process and store."""
 
     def __init__(
@@ -54,10 +56,12 @@ class Sandbox:
         return {name: getattr(self, name) for name in names}
 
 
-def write_files(context: NodeContext, sandbox: Sandbox, resolv_conf: str, domain: str = "", aliases: str = "") -> None:
+def write_files(
+    context: NodeContext, sandbox: PodSandbox, resolv_conf: str, domain: str = "", aliases: str = ""
+) -> None:
     """Write the files that the pod's containers see in /etc, as the kubelet does."""
     folder = f"{context.run}/{rundir.pod(host_of(sandbox.ns))}"
-    os.makedirs(folder, exist_ok=True)
+    _make_folder(folder)
     os.chmod(folder, 0o755)  # noqa: S103 - a container's user need not be root
     full = f"{sandbox.hostname}.{domain}\t" if domain else ""
     hosts = (
@@ -78,25 +82,35 @@ def write_files(context: NodeContext, sandbox: Sandbox, resolv_conf: str, domain
         os.close(fd)
 
 
-def name_netns(sandbox: Sandbox) -> None:
+def _make_folder(path: str) -> None:
+    """Make a folder if it is missing. (os.makedirs runs eight functions, whose pages each pod would copy.)"""
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        return
+
+
+def name_netns(sandbox: PodSandbox) -> None:
     """Name the pod's network namespace in the node's own /run/netns, where container runtimes keep theirs.
 
     So `ip netns` and `ip link set … netns NAME` work inside a node as on a real one. It is a symlink to /proc instead
     of a mount, so it does not keep the namespace alive.
     """
-    os.makedirs(NAMED, exist_ok=True)
+    _make_folder(NAMED)
     unname_netns(sandbox)
     os.symlink(f"/proc/{sandbox.pid}/ns/net", f"{NAMED}/{host_of(sandbox.ns)}")
 
 
-def unname_netns(sandbox: Sandbox) -> None:
+def unname_netns(sandbox: PodSandbox) -> None:
     """Remove the name of the pod's network namespace."""
-    with contextlib.suppress(FileNotFoundError):
+    try:
         os.unlink(f"{NAMED}/{host_of(sandbox.ns)}")
+    except FileNotFoundError:
+        return
 
 
 def start(
-    context: NodeContext, memory: Memory, births: Births, sandbox: Sandbox, mounted: Sequence[Volume] = ()
+    context: NodeContext, memory: Memory, births: Births, sandbox: PodSandbox, mounted: Sequence[Volume] = ()
 ) -> int:
     """Fork the pause process of a pod, in the pod's namespaces and without the machine's files; return its pid.
 
@@ -115,15 +129,15 @@ def start(
     # Blocked before the fork: pause waits for signals itself, and none must reach the node's handlers in it.
     _block()
     try:
-        with context.away(*kinds):
-            context.enter(sandbox.ns)
-            syscall.unshare(UTS | IPC | (PID if sandbox.share_pid else 0))
-            socket.sethostname(sandbox.hostname)
-            return births.fork(sandbox.ns, "pause", child, sandbox.kept(), _furnished(context, memory, mounted))
+        context.enter(sandbox.ns)
+        syscall.unshare(UTS | IPC | (PID if sandbox.share_pid else 0))
+        socket.sethostname(sandbox.hostname)
+        return births.fork(sandbox.ns, "pause", child, sandbox.kept(), _furnished(context, memory, mounted))
     except BaseException:
         sandbox.close()
         raise
     finally:
+        context.come_home(*kinds)
         _unblock()
 
 
@@ -133,12 +147,16 @@ def _furnished(context: NodeContext, memory: Memory, mounted: Sequence[Volume]) 
 
     Both before the fork, because everything that a pause process does itself takes memory in each pod.
     """
-    with context.away(MNT), memory.named(b"pause"):
+    before = memory.rename(b"pause")
+    try:
         context.template.visit()
         if mounted:
             syscall.unshare(MNT)
             volumes.make(mounted)
         yield
+    finally:
+        context.come_home(MNT)
+        memory.rename(before)
 
 
 def pause(queue: int, door: int) -> None:
@@ -150,8 +168,8 @@ def pause(queue: int, door: int) -> None:
     os.dup2(door, fdstore.DOOR)  # safe after the first dup2: the door has the higher number
     os.closerange(fdstore.DOOR + 1, 1 << 20)
     while True:
-        number = signal.sigwait(AWAITED)
-        if number != signal.SIGCHLD:
+        number = _signal.sigwait(AWAITED)
+        if number != _CHILD:
             os.write(1, b"Shutting down, got signal: %d\n" % number)
             os._exit(0)
         _reap()

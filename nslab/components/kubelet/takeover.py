@@ -14,7 +14,7 @@ from nslab.components.kubelet.status import read
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nslab.components.kubelet.adopt import Found
-    from nslab.components.kubelet.agent import Agent
+    from nslab.components.kubelet.agent import Kubelet
     from nslab.components.kubelet.status import Pods
     from nslab.components.runtime.node_context import NodeContext
 
@@ -24,7 +24,7 @@ def was_here(context: NodeContext) -> bool:
     return any(os.path.exists(f"{context.folder}{file}") for file in (rundir.PIDS, rundir.JOURNAL, rundir.STATUS))
 
 
-def take_over(agent: Agent) -> None:
+def take_over(agent: Kubelet) -> None:
     """Adopt processes, and go on with containers that wait or end."""
     found, before = adopt.find(agent.context, agent.births.adopt()), read(agent.context)
     agent.attempts = attempts(f"{agent.context.folder}/{rundir.POD_LOGS}")
@@ -46,7 +46,7 @@ def take_over(agent: Agent) -> None:
     agent.proxy = found.proxy
 
 
-def _containers(agent: Agent, found: Found, before: Pods) -> None:
+def _containers(agent: Kubelet, found: Found, before: Pods) -> None:
     """Those that run, then those that the node's journal has beside them."""
     requests, kept = agent.journal.recall(), adopt.kept(found)
     for spec, attempt, pid in found.containers:
@@ -61,7 +61,7 @@ def _containers(agent: Agent, found: Found, before: Pods) -> None:
     adopt.let_go(agent.sandboxes, kept)
 
 
-def _manager(agent: Agent, spec: Spec, before: Pods) -> ContainerManager:
+def _manager(agent: Kubelet, spec: Spec, before: Pods) -> ContainerManager:
     pod = agent.pod_of(spec.ns)
     past = before.get(f"{pod.namespace}/{pod.pod}", {}).get("containers", {}).get(spec.container)
     life = agent.containers[spec.ns, spec.container] = ContainerManager(agent, spec, pod, past)

@@ -23,7 +23,7 @@ from nslab.proxy.userspace import proxied, proxy_ports
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from nslab.proxy.model import Port, Proxy, Service
+    from nslab.proxy.model import Port, Proxy, ServiceInfo
 
 DIAL = (0.25, 0.5, 1.0, 2.0)
 """Connect timeouts in seconds: each attempt goes to the next endpoint."""
@@ -51,7 +51,7 @@ class Balancer:
 
     def __init__(self, log: Callable[[str], object] = sys.stderr.write) -> None:
         self._log = log
-        self._services: dict[str, Service] = {}
+        self._services: dict[str, ServiceInfo] = {}
         self.ports: Mapping[tuple[str, str], int] = {}
         self._rotations: dict[tuple[str, str], Rotation] = {}
         self._listeners: dict[tuple[str, str], tuple[Where, asyncio.Server | Sessions]] = {}
@@ -64,7 +64,7 @@ class Balancer:
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
-    async def update(self, services: Mapping[str, Service | None], proxy: Proxy) -> None:
+    async def update(self, services: Mapping[str, ServiceInfo | None], proxy: Proxy) -> None:
         """Apply new or changed Services (by NAMESPACE/NAME; None: removed); all others stay as they are.
 
         Accepted connections continue, even if their Service or their endpoint is gone.

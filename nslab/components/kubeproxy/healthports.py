@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nslab.components.runtime.loop import Watches
-    from nslab.proxy.model import Proxy, Service
+    from nslab.proxy.model import Proxy, ServiceInfo
 
 
 MOST = 256
@@ -29,13 +29,13 @@ class HealthPorts:
     def __init__(self, loop: Watches, proxy: Proxy) -> None:
         self._loop, self._proxy = loop, proxy
         self._doors: dict[int, socket.socket] = {}
-        self._services: dict[int, Service] = {}
+        self._services: dict[int, ServiceInfo] = {}
         self.healthy = True
         self.failed: dict[str, str] = {}
         """What could not be opened for a Service (NAMESPACE/NAME), and why."""
         self.clients = 0
 
-    def update(self, services: Mapping[str, Service]) -> None:
+    def update(self, services: Mapping[str, ServiceInfo]) -> None:
         """Listen for exactly these Services."""
         with_port = (service for service in services.values() if service.health_check_node_port)
         self._services = {service.health_check_node_port: service for service in with_port}
@@ -108,7 +108,7 @@ class _Client:
         self._socket.close()
 
 
-def response(service: Service, node: str, healthy: bool) -> bytes:
+def response(service: ServiceInfo, node: str, healthy: bool) -> bytes:
     """kube-proxy's response: 200 if the node has endpoints of the Service, else 503."""
     count = len({end.ip for port in service.ports for end in port.endpoints if end.ready and end.node == node})
     name = {"namespace": service.namespace, "name": service.name}

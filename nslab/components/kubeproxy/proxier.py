@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from nslab.components.runtime.asyncloop import AsyncLoop
     from nslab.components.runtime.loop import Watches
     from nslab.components.runtime.programs import Ran
-    from nslab.proxy.model import Proxy, Service
+    from nslab.proxy.model import Proxy, ServiceInfo
     from nslab.ruletext.items import Items, NodeCommand
 
-    Changed: TypeAlias = dict[str, Service | None]
+    Changed: TypeAlias = dict[str, ServiceInfo | None]
     Doing: TypeAlias = Generator[Changed | Sequence[NodeCommand], list[Ran], None]
 
 SOONEST, LATEST = 0.5, 30.0
@@ -53,7 +53,7 @@ class Proxier:
         self._mode, self._addresses = mode(proxy.mode), proxy.addresses
         self._proxy = replace(proxy, addresses=local(self._addresses))
         self._sync = Sync(self._mode, self._proxy)
-        self._services: dict[str, Service] = {}
+        self._services: dict[str, ServiceInfo] = {}
         self._pending: Changed = {}
         self._generation, self._due, self._busy = 0, False, False
         self._look_due = self._looks = False
@@ -203,7 +203,7 @@ class Proxier:
         yield from self._admit(dict(listed[:middle]))
         yield from self._admit(dict(listed[middle:]))
 
-    def _take(self) -> tuple[list[Service], Changed]:
+    def _take(self) -> tuple[list[ServiceInfo], Changed]:
         """Take the pending changes: the Services that differ, before and after."""
         pending, self._pending = self._pending, {}
         changed = {key: service for key, service in pending.items() if service != self._services.get(key)}
@@ -218,7 +218,7 @@ class Proxier:
             old, new = self._terminating.amend(old, new)
         return self._mode.commands(old, new, self._sync.proxy)
 
-    def _forget_flows(self, before: Sequence[Service], after: Sequence[Service]) -> Doing:
+    def _forget_flows(self, before: Sequence[ServiceInfo], after: Sequence[ServiceInfo]) -> Doing:
         if conntrack.concerned((*before, *after)):
             ran = yield (conntrack.LIST,)
             if not (failure := _failure(ran)):

@@ -59,8 +59,12 @@ class NodeContext:
         try:
             yield
         finally:
-            for kind in kinds:
-                syscall.setns(self._home[kind], kind)
+            self.come_home(*kinds)
+
+    def come_home(self, *kinds: int) -> None:
+        """Enter the remembered namespaces of these kinds."""
+        for kind in kinds:
+            syscall.setns(self._home[kind], kind)
 
 
 def host_of(ns: str) -> str:

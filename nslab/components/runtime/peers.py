@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import sys
@@ -84,7 +83,7 @@ class Peer:
         """Handle a request; return its answer, if there is one yet."""
         self._busy = True
         try:
-            answer = self._handler(self, json.loads(line))
+            answer = self._handler(self, rpc.message(line))
         except Exception as error:  # a bad request must not end the server
             answer = {"error": text(error)}
         if answer is not None:  # otherwise `send` answers, or has already done so

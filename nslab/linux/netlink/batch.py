@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
 _CHUNK = 60_000  # bytes in one send: well below the default socket buffer
 _NLMSGERR_ATTR_MSG = 1
+_STATS64, _STATISTICS = 23, struct.Struct("=QQQQ")  # the first of struct rtnl_link_stats64
 
 
 class Refusal(OSError):
@@ -143,14 +144,32 @@ def links(sock: socket.socket) -> dict[str, int]:
     return {link.name: link.number for link in _links(sock)}
 
 
-def mtus(sock: socket.socket) -> dict[str, int]:
-    """The interfaces of a namespace: name to MTU, in bytes."""
-    return {link.name: struct.unpack("=I", link.attributes[LINK_MTU])[0] for link in _links(sock)}
+def indexes_and_mtus(sock: socket.socket) -> dict[str, tuple[int, int]]:
+    """The interfaces of a namespace: name to index, and MTU in bytes."""
+    return {link.name: (link.number, struct.unpack("=I", link.attributes[LINK_MTU])[0]) for link in _links(sock)}
 
 
 def link_kinds(sock: socket.socket) -> dict[str, int]:
     """The interfaces of a namespace that are up: name to kind of hardware (ARPHRD_…)."""
     return {link.name: link.kind for link in _links(sock) if link.flags & IFF_UP}
+
+
+class PacketCount(NamedTuple):
+    """How many packets and bytes an interface received and sent since it exists."""
+
+    received: int
+    sent: int
+    bytes_received: int
+    bytes_sent: int
+
+
+def packet_counts(sock: socket.socket) -> dict[str, PacketCount]:
+    """The interfaces of a namespace: name to what they counted."""
+    return {
+        link.name: PacketCount(*_STATISTICS.unpack_from(link.attributes[_STATS64]))
+        for link in _links(sock)
+        if _STATS64 in link.attributes
+    }
 
 
 class _Link(NamedTuple):

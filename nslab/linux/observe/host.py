@@ -11,7 +11,7 @@ from nslab.errors import Missing
 from nslab.linux.netlink import batch as netlink
 from nslab.linux.packages import how_to_install
 from nslab.linux.rules import restore
-from nslab.objects.needs import Host
+from nslab.objects.needs import HostFeatures
 
 if TYPE_CHECKING:
     from nslab.linux.netns import Namespaces
@@ -20,12 +20,12 @@ _NAT = "*nat\n-A POSTROUTING -j MASQUERADE\nCOMMIT\n"
 _VARIANTS = ("iptables", "iptables-legacy", "iptables-nft")
 
 
-def read_host(spaces: Namespaces) -> Host:
+def read_host(spaces: Namespaces) -> HostFeatures:
     """Read the capabilities once; the compiler gets them as a value and never looks itself."""
     with spaces.throwaway() as sock:
         iptables = working_iptables()
         fallback = "tunl0" in netlink.links(sock)
-        return Host(
+        return HostFeatures(
             ipip=fallback or driver("ipip"),
             ipip_fallback=fallback,
             bridge_netfilter=os.path.exists("/proc/sys/net/bridge/bridge-nf-call-iptables"),
@@ -36,9 +36,9 @@ def read_host(spaces: Namespaces) -> Host:
         )
 
 
-def likely_host() -> Host:
+def likely_host() -> HostFeatures:
     """The capabilities as far as they are known without root, for a plan that is only printed."""
-    return Host(
+    return HostFeatures(
         ipip=driver("ipip"),
         ipip_fallback=os.path.exists("/sys/class/net/tunl0"),
         bridge_netfilter=os.path.exists("/proc/sys/net/bridge/bridge-nf-call-iptables"),

@@ -47,6 +47,15 @@ def wanted_rules(spaces: Namespaces, known: Sequence[KernelObject]) -> dict[tupl
     return {(name, one.name): one.body for name, blocks in listed.items() for one in blocks if one.kind == "chain"}
 
 
+def wanted_ruleset(spaces: Namespaces, known: Sequence[KernelObject]) -> str:
+    """The tables in `known` as `nft -j list ruleset` prints them; "" without any."""
+    if not nft_listing.tables(known):
+        return ""
+    with spaces.throwaway():
+        _nft("-f", "-", text=nft_listing.reworded(known))
+        return _nft("-j", "list", "ruleset")
+
+
 def described(family: str, name: str) -> str:
     """An unmanaged table, with its hooks and their policies."""
     listed = ""

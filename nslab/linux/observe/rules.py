@@ -73,18 +73,19 @@ def _saved(place: ObservedNamespace, program: str, variant: str, tables: list[st
 def _program(labs: str, family: str, variant: str) -> str:
     """The program for a family's rules in a variant: without a suffix, where it is what the machine's own is."""
     plain = labs if labs == "iptables" or labs.endswith(variant) else "iptables"
-    name = plain if _is(plain, variant) else f"iptables{variant}"
+    name = plain if is_variant(plain, variant) else f"iptables{variant}"
     return name.replace("iptables", f"{family}tables")
 
 
 @cache
-def _is(program: str, variant: str) -> bool:
+def is_variant(program: str, variant: str) -> bool:
+    """Whether a program is of a variant (`-nft`, `-legacy`), whatever its name."""
     return variant in os.path.basename(os.path.realpath(restore.program(f"{program}-save")))
 
 
 def nft_tables_of(place: ObservedNamespace) -> set[tuple[str, str]]:
     """Family and name of each nft table; none if listing them would load a module."""
-    if not (place.could_have("nft") or is_safe_to_ask("nf_tables") or _is(place.iptables, _NFT)):
+    if not (place.could_have("nft") or is_safe_to_ask("nf_tables") or is_variant(place.iptables, _NFT)):
         return set()
     return netfilter.tables()
 

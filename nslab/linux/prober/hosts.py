@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from nslab.linux.netns import Namespaces
     from nslab.linux.prober.talk import Timing
-    from nslab.probes import Place, Probe, Result
+    from nslab.probes import Probe, ProbeHost, Result
 
 _WAVE = 128  # pairs; each needs up to six neighbours, there and back
 _AT_ONCE = 1000  # so many probes need no waves: a lab of some dozen hosts
@@ -30,7 +30,7 @@ _AT_ONCE = 1000  # so many probes need no waves: a lab of some dozen hosts
 def ask(
     spaces: Namespaces,
     lab: str,
-    places: Iterable[Place],
+    places: Iterable[ProbeHost],
     probes: Sequence[Probe],
     timing: Timing = DEFAULT,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
@@ -54,7 +54,7 @@ def ask(
 def _in_waves(
     spaces: Namespaces,
     lab: str,
-    places: Sequence[Place],
+    places: Sequence[ProbeHost],
     probes: Sequence[Probe],
     timing: Timing,
     progress: Callable[[int, int], None],
@@ -77,7 +77,7 @@ def _in_waves(
 def _asked(
     spaces: Namespaces,
     lab: str,
-    places: Sequence[Place],
+    places: Sequence[ProbeHost],
     probes: Sequence[Probe],
     timing: Timing,
     *,

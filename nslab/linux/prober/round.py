@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from nslab.linux.netns import Namespaces
     from nslab.linux.prober.talk import Timing
-    from nslab.probes import Place, Probe
+    from nslab.probes import Probe, ProbeHost
 
 _RESET_ON_CLOSE = struct.pack("=ii", 1, 0)
 _BURST = 16  # packets to send before reading answers
@@ -60,7 +60,7 @@ class Round:
         self._slowest = self._settled = 0.0
         self._closing = pace.Closing(timing.goodbye)
 
-    def open(self, places: Iterable[Place]) -> None:
+    def open(self, places: Iterable[ProbeHost]) -> None:
         """Open sockets in every namespace that takes part and exists."""
         wanted = {name for talk in self._talks for name in talk.probe.pair}
         for place in places:

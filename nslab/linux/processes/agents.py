@@ -26,7 +26,7 @@ from nslab.runtime.journal import forget
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import Self
 
@@ -187,13 +187,17 @@ class Agents:
             self._lines[node] = Connection(rpc.connect(self._run / socket_path))
         return self._lines[node]
 
-    def wait_ready(self, seconds: float) -> list[NotReady]:
-        """Wait until the containers of all connected nodes are ready or have failed; return those not ready."""
+    def wait_ready(self, seconds: float, containers: Collection[tuple[str, str]] | None = None) -> list[NotReady]:
+        """Wait until the containers of all connected nodes are ready or have failed; return those not ready.
+
+        `containers`: these alone, by their namespaces and names.
+        """
         deadline = time.monotonic() + seconds + TIMEOUT
         found: list[NotReady] = []
         try:
             for line in self._lines.values():
-                line.send([{"op": "wait", "deadline": seconds}], deadline)
+                wanted = {} if containers is None else {"containers": [*containers]}
+                line.send([{"op": "wait", "deadline": seconds, **wanted}], deadline)
             for node, line in self._lines.items():
                 answer = line.receive(1, deadline)[0]
                 if "error" in answer:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from typing import Self
 
-    from nslab.proxy.model import Service
+    from nslab.proxy.model import ServiceInfo
 
 
 class ControlClient:
@@ -57,7 +57,7 @@ class ControlClient:
 
     def put(
         self,
-        services: Iterable[Service],
+        services: Iterable[ServiceInfo],
         removed: Iterable[str] = (),
         *,
         whole: bool = True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import select
 import stat
@@ -12,13 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nslab import rundir
 from nslab.errors import NslabError, error_text
+from nslab.linux.folder_watch import FolderWatch
 from nslab.runtime.trust import beneath
 from nslab.wire import cri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-_IN_MODIFY, _IN_CREATE, _IN_DELETE, _IN_DELETE_SELF = 0x2, 0x100, 0x200, 0x400
 _CHECK_AGAIN = 1.0
 """Seconds after which a follower checks the file without an inotify event."""
 
@@ -148,21 +147,16 @@ class _NoWatch:
 
 
 class _Watch(_NoWatch):
-    """inotify on the log's folder: its file is written, rotated, removed."""
+    """Watches the log's folder: its file is written, rotated, removed."""
 
     def __init__(self, path: Path) -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        self._fd = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
-        if self._fd >= 0:
-            events = _IN_MODIFY | _IN_CREATE | _IN_DELETE | _IN_DELETE_SELF
-            libc.inotify_add_watch(self._fd, os.fsencode(path.parent), ctypes.c_uint32(events))
+        self._folder = FolderWatch(path.parent)
 
     def __exit__(self, *_: object) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
+        self._folder.__exit__()
 
     def wait(self) -> None:
         """Return at the next event, or after a while."""
-        readable, _, _ = select.select([self._fd] if self._fd >= 0 else [], [], [], _CHECK_AGAIN)
-        if readable:
-            os.read(self._fd, 1 << 16)
+        heard = [self._folder.descriptor] if self._folder.descriptor >= 0 else []
+        if select.select(heard, [], [], _CHECK_AGAIN)[0]:
+            self._folder.drain()

@@ -137,6 +137,14 @@ def _stat(pid: str) -> tuple[str, str, int, int]:
     return head.partition(b"(")[2].decode("utf-8", "replace"), fields[0].decode(), int(fields[1]), int(fields[19])
 
 
+def start_of(pid: int) -> int:
+    """When a process started, in clock ticks since boot; 0 if there is none."""
+    try:
+        return _stat(str(pid))[3]
+    except OSError:
+        return 0
+
+
 def _mark(pid: str) -> tuple[str, str]:
     environment = b"\0" + _read(f"/proc/{pid}/environ")
     at = environment.find(_MARK)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from nslab import rundir
 from nslab.linux.netns import folder
+from nslab.objects.container import Sandbox
 from nslab.objects.names import netns, pod_host
 from nslab.objects.process import NodeAgent
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
 
@@ -26,16 +27,24 @@ def read_status(lab: str) -> dict[str, dict[str, Any]]:
 def kept(lab: str, parts: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
     """Return the containers that nodes manage but that do not run, as (namespace, role): waiting or terminated ones.
 
-    `parts`: the running processes in the same form; a node whose process is dead manages nothing.
+    `parts`: the running processes in the same form; a node whose process is dead manages nothing, and its next one
+    starts nothing again that has ended for good.
     """
     return {
-        (netns(lab, pod_host(*name.split("/"))), f"container/{container}")
+        part
         for file in _files(lab)
+        for part, is_over in _resting(lab, file)
         if (netns(lab, file.name.removesuffix(rundir.STATUS)), NodeAgent.role) in parts
-        for name, pod in _pods(file).items()
-        for container, entry in pod["containers"].items()
-        if entry["state"] != "running"
+        or (is_over and (part[0], Sandbox.role) in parts)
     }
+
+
+def _resting(lab: str, file: Path) -> Iterator[tuple[tuple[str, str], bool]]:
+    """The containers of a node that do not run, as (namespace, role), and whether each has ended for good."""
+    for name, pod in _pods(file).items():
+        for container, seen in pod["containers"].items():
+            if seen["state"] != "running":
+                yield (netns(lab, pod_host(*name.split("/"))), f"container/{container}"), seen["state"] == "terminated"
 
 
 def runs(lab: str, namespace: str, pod: str, container: str) -> bool:

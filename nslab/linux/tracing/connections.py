@@ -60,7 +60,7 @@ def _found(spaces: Namespaces, ns: str, host: str, flows: Iterable[Flow]) -> Ite
     with _socket() as sock:
         for flow in flows:
             for wanted in (_tuple(flow, icmp.ECHO), _tuple(_turned(flow), icmp.ECHO_REPLY)):
-                entry = _entry(body, host) if (body := _looked_up(sock, wanted)) else None
+                entry = known_entry(body, host) if (body := _looked_up(sock, wanted)) else None
                 if entry and entry.tuple not in known:
                     known.add(entry.tuple)
                     yield entry
@@ -103,20 +103,21 @@ def _socket() -> socket.socket:
 
 
 def listed(spaces: Namespaces, ns: str, host: str) -> Iterator[KnownEntry]:
-    """All entries of a host."""
+    """All entries of a host; none if its kernel has no conntrack."""
     spaces.enter(ns)
     with _socket() as sock, suppress(OSError):
         for body in batch.dump(sock, _GET, _HEADER):
-            if entry := _entry(body, host):
+            if entry := known_entry(body, host):
                 yield entry
 
 
-def _entry(body: bytes, host: str) -> KnownEntry | None:
+def known_entry(body: bytes, host: str) -> KnownEntry | None:
+    """An entry, as the kernel lists it or tells of it; None if it is not IPv4's."""
     found = attributes(body, 4)
-    original = _header(found[_ORIGINAL])
+    original = _header(found.get(_ORIGINAL, b""))
     if not original:
         return None
-    reply = _header(found[_REPLY]) or original
+    reply = _header(found.get(_REPLY, b"")) or original
     return KnownEntry(ConntrackEntry(host, original, reply, _state(found.get(_PROTOINFO, b""))), found[_ORIGINAL])
 
 

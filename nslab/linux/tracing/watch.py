@@ -27,6 +27,7 @@ from nslab.wire import packets
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from ipaddress import IPv4Address
+    from typing import TypeAlias
 
     from nslab.linux.netns import Namespaces
     from nslab.linux.taps import Frame
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from nslab.linux.tracing.relays import Relays
     from nslab.probes.evidence import Conversation
     from nslab.trace.observed import Crossing
+
+    Devices: TypeAlias = Mapping[str, tuple[int, int]]
 
 
 def watch(spaces: Namespaces, lab: str, question: Conversation, relays: Relays | None = None) -> WatchedPacket:
@@ -62,7 +65,7 @@ def watch(spaces: Namespaces, lab: str, question: Conversation, relays: Relays |
         new = made(spaces, lab, relays, others) if relays and not track.error else []
         seen = in_order({host(ns): sock for ns, sock in taps.items()})
         counts = [one for ns in everywhere for one in moved(host(ns), before[ns], kernel_counters(spaces, ns))]
-        devices = {ns: batch.links(spaces.route_socket(ns)) for ns in everywhere}
+        devices = {ns: batch.indexes_and_mtus(spaces.route_socket(ns)) for ns in everywhere}
         crossed = [one for ns, traced in trace.read().items() for one in _crossings(spaces, ns, traced, devices[ns])]
         for ns, (traced, rules) in legacy.read().items():
             crossed = merged(crossed, crossings(host(ns), traced, _names(devices[ns]), rules))
@@ -75,20 +78,20 @@ def watch(spaces: Namespaces, lab: str, question: Conversation, relays: Relays |
         affinity.forget(spaces, lab, [one for one in kept if not one.renewed])
     return WatchedPacket(
         question, passed, tuple(crossed), tuple(_answered(seen)), tuple(unanswered(seen)), tuple(counts),
-        tuple(entry.connection for entry in known), _mtus(spaces, everywhere), track.error,
+        tuple(entry.connection for entry in known), _mtus(devices), track.error,
         any(one.renewed for one in kept), relay,
     )  # fmt: skip
 
 
-def _crossings(spaces: Namespaces, ns: str, traced: TracedNamespace, devices: dict[str, int]) -> list[Crossing]:
+def _crossings(spaces: Namespaces, ns: str, traced: TracedNamespace, devices: Devices) -> list[Crossing]:
     spaces.enter(ns)
     tables = {(event.family, event.table) for event in traced.events if event.table != traced.table}
     named_rules = texts(ns, traced.rules, tables) if tables else {}
     return crossings(host(ns), traced, _names(devices), named_rules)
 
 
-def _names(devices: Mapping[str, int]) -> dict[int, str]:
-    return {index: name for name, index in devices.items()}
+def _names(devices: Devices) -> dict[int, str]:
+    return {index: name for name, (index, _) in devices.items()}
 
 
 def _passings(track: Track, seen: Sequence[Frame]) -> Iterator[Passing]:
@@ -133,5 +136,5 @@ def _answered(seen: Iterable[Frame]) -> Iterator[Answered]:
             yield Answered(frame.host, dev, sender, frame.data[8:14].hex(":"))
 
 
-def _mtus(spaces: Namespaces, everywhere: Iterable[str]) -> dict[tuple[str, str], int]:
-    return {(host(ns), name): mtu for ns in everywhere for name, mtu in batch.mtus(spaces.route_socket(ns)).items()}
+def _mtus(devices: Mapping[str, Devices]) -> dict[tuple[str, str], int]:
+    return {(host(ns), name): mtu for ns, there in devices.items() for name, (_, mtu) in there.items()}

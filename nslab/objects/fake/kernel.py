@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING, assert_never
 
 from nslab.errors import Refused
 from nslab.objects import script as shell
-from nslab.objects.base import Add, Remove, Replace, is_object
+from nslab.objects.base import Add, Remove, Replace
 from nslab.objects.ipset import held_back
 from nslab.objects.iptables import in_turn
 from nslab.objects.ipvs import refusals
+from nslab.objects.keys import is_object
 from nslab.objects.nft import operations, perform
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from nslab.objects.base import KernelObject, Key, Plan, State, Step
+    from nslab.objects.base import KernelObject, Plan, State, Step
+    from nslab.objects.keys import Key
     from nslab.objects.plan import Transaction
 
 

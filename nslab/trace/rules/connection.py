@@ -11,18 +11,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from nslab.trace.rules.ipsets import IpSets
-    from nslab.trace.rules.packet import Packet
+    from nslab.trace.rules.packet import HookPacket
     from nslab.trace.rules.parts import RuleOption
     from nslab.trace.rules.turn import Answer, At, Match
 
 
-def states(packet: Packet, at: At) -> set[str]:
+def states(packet: HookPacket, at: At) -> set[str]:
     """A packet's state, and its connection's NAT. Where conntrack has not seen it yet, it is INVALID."""
     state = seen_state(packet, at)
     return {state} if state in ("INVALID", "UNTRACKED") else {state, *packet.status & {"SNAT", "DNAT"}}
 
 
-def seen_state(packet: Packet, at: At) -> str:
+def seen_state(packet: HookPacket, at: At) -> str:
     """The state that a rule sees."""
     return packet.state if at.tracked or packet.state == "UNTRACKED" else "INVALID"
 
@@ -37,7 +37,7 @@ def _conntrack(options: Sequence[RuleOption], _sets: IpSets) -> Match:
     asked = [_state(option) for option in options if option.name in ("--ctstate", "--state")]
     others = [_of_connection(option) for option in options if option.name not in ("--ctstate", "--state")]
 
-    def match(packet: Packet, at: At) -> Answer:
+    def match(packet: HookPacket, at: At) -> Answer:
         answer = all_of(asked, packet, at)
         if answer is not True or not others:
             return answer
@@ -70,14 +70,14 @@ def _of_connection(option: RuleOption) -> Match:
     return doubt(f"conntrack {option.name}")
 
 
-def _has_status(packet: Packet, wanted: set[str]) -> Answer:
+def _has_status(packet: HookPacket, wanted: set[str]) -> Answer:
     return not wanted.isdisjoint(packet.status) or (wanted == {"NONE"} and not packet.status)
 
 
 def _original(source: bool, test: Callable[[int, int], bool]) -> Match:
     """A test of one end of the connection's first tuple."""
 
-    def match(packet: Packet, _at: At) -> Answer:
+    def match(packet: HookPacket, _at: At) -> Answer:
         flow = packet.origin or packet.flow
         if packet.reply and packet.origin is None:
             return "the connection's first tuple"

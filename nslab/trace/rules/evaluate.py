@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from nslab.trace.rules.packet import ICMP, Outcome, Step, Verdict
+from nslab.trace.rules.packet import ICMP, HookOutcome, Step, Verdict
 from nslab.trace.rules.turn import ONE, At, Move
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from fractions import Fraction
 
-    from nslab.trace.rules.packet import Addresses, Packet
-    from nslab.trace.rules.ruleset import HookChain, Ruleset
+    from nslab.trace.rules.packet import Addresses, HookPacket
+    from nslab.trace.rules.ruleset import HookChain, NodeRules
     from nslab.trace.rules.turn import Rule, RuleChain, Turn
 
 VISITS, BRANCHES = 200_000, 4_096
@@ -25,7 +25,7 @@ _Frames: TypeAlias = "tuple[_Frames, RuleChain, int] | None"
 class _Path(NamedTuple):
     """One branch of the walk: in the chain at `position`, within the base chain number `base` of the hook."""
 
-    packet: Packet
+    packet: HookPacket
     chance: Fraction | None
     steps: _Steps
     doubts: tuple[str, ...]
@@ -36,7 +36,7 @@ class _Path(NamedTuple):
     frames: _Frames = None
 
 
-def evaluate(ruleset: Ruleset, packet: Packet, hook: str, addresses: Addresses) -> tuple[Outcome, ...]:
+def evaluate(ruleset: NodeRules, packet: HookPacket, hook: str, addresses: Addresses) -> tuple[HookOutcome, ...]:
     """What may become of the packet at a hook, as iptables spells it (PREROUTING …); the chances add up to one."""
     walk = _Walk(ruleset.hook(hook), hook, addresses)
     todo = [_Path(packet, ONE, None, (), 0, False)]
@@ -49,8 +49,8 @@ def evaluate(ruleset: Ruleset, packet: Packet, hook: str, addresses: Addresses) 
     return tuple(walk.outcomes)
 
 
-def _unfinished(path: _Path, why: str) -> Outcome:
-    return Outcome(Verdict.UNKNOWN, path.packet, None, _listed(path.steps), (*path.doubts, why))
+def _unfinished(path: _Path, why: str) -> HookOutcome:
+    return HookOutcome(Verdict.UNKNOWN, path.packet, None, _listed(path.steps), (*path.doubts, why))
 
 
 class _Walk:
@@ -59,7 +59,7 @@ class _Walk:
     def __init__(self, bases: Sequence[HookChain], hook: str, addresses: Addresses) -> None:
         self._bases = bases
         self._at = [At(hook, base.tracked, addresses) for base in bases]
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[HookOutcome] = []
         self.visits = 0
 
     def on(self, path: _Path) -> list[_Path]:
@@ -127,10 +127,10 @@ class _Walk:
 
     def _end(self, path: _Path, verdict: Verdict, reject: str = "") -> None:
         doubts = tuple(dict.fromkeys(path.doubts))
-        self.outcomes.append(Outcome(verdict, path.packet, path.chance, _listed(path.steps), doubts, reject))
+        self.outcomes.append(HookOutcome(verdict, path.packet, path.chance, _listed(path.steps), doubts, reject))
 
 
-def _has_no_nat(packet: Packet) -> bool:
+def _has_no_nat(packet: HookPacket) -> bool:
     """Whether its connection's NAT is still to be decided: conntrack translates all later packets by itself."""
     new = packet.state == "NEW" or (packet.state == "RELATED" and packet.protocol != ICMP)
     return new and not packet.reply

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from nslab.objects.base import KernelObject
-    from nslab.trace.rules.ruleset import Ruleset
+    from nslab.trace.rules.ruleset import NodeRules
     from nslab.trace.topology import Topology
 
 
-def node_rules(objects: Iterable[KernelObject]) -> Ruleset:
+def node_rules(objects: Iterable[KernelObject]) -> NodeRules:
     """The rules among the objects of one namespace, in the places that `up` gives them."""
     own = [*objects]
     return read("\n".join([*_tables(own), ""]), "\n".join([*_sets(own), ""]), listed=[*_nft(own)])

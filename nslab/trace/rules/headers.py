@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from nslab.trace.rules import names
+from nslab.trace.rules.packet import CHOSEN, WITH_PORTS
 from nslab.trace.rules.turn import always, doubt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from nslab.trace.rules.packet import Packet
+    from nslab.trace.rules.packet import HookPacket
     from nslab.trace.rules.turn import Answer, At, Match
 
 OptionBuilder: TypeAlias = "Callable[..., Match]"
@@ -35,7 +36,7 @@ def protocol(text: str) -> Match:
     return (lambda packet, _at: packet.protocol == wanted) if wanted else always
 
 
-def interface(pattern: str, name: Callable[[Packet], str]) -> Match:
+def interface(pattern: str, name: Callable[[HookPacket], str]) -> Match:
     """A name; with a `+` at its end, all names that begin so."""
     if pattern.endswith("+"):
         start = pattern[:-1]
@@ -43,21 +44,36 @@ def interface(pattern: str, name: Callable[[Packet], str]) -> Match:
     return lambda packet, _at: name(packet) == pattern
 
 
-def _ports(text: str, number: Callable[[Packet], tuple[int, ...]]) -> Match:
+def _ports(text: str, number: Callable[[HookPacket], tuple[int, ...]]) -> Match:
     """Ports and ranges between commas. What is not a packet's first fragment has no ports."""
     spans = [names.span(part, ":", 65535) for part in text.split(",")]
-    return lambda packet, _at: any(low <= own <= high for own in number(packet) for low, high in spans)
+
+    def match(packet: HookPacket, _at: At) -> Answer:
+        own = number(packet)
+        if any(low <= one <= high for one in own if one for low, high in spans):
+            return True
+        return _of_any_port(spans) if 0 in own and packet.protocol in WITH_PORTS else False
+
+    return match
 
 
-def _source_port(packet: Packet) -> tuple[int, ...]:
+def _of_any_port(spans: Sequence[tuple[int, int]]) -> Answer:
+    """Of a port that the sender's kernel is still to choose."""
+    first, last = CHOSEN
+    if any(low <= first and last <= high for low, high in spans):
+        return True
+    return "the sender's port" if any(low <= last and first <= high for low, high in spans) else False
+
+
+def _source_port(packet: HookPacket) -> tuple[int, ...]:
     return (packet.source_port,)
 
 
-def _destination_port(packet: Packet) -> tuple[int, ...]:
+def _destination_port(packet: HookPacket) -> tuple[int, ...]:
     return (packet.destination_port,)
 
 
-def _both_ports(packet: Packet) -> tuple[int, ...]:
+def _both_ports(packet: HookPacket) -> tuple[int, ...]:
     return packet.source_port, packet.destination_port
 
 
@@ -102,7 +118,7 @@ def _tos(text: str) -> Match:
     return lambda packet, _at: packet.tos & of == wanted
 
 
-def _range(end: Callable[[Packet], int]) -> OptionBuilder:
+def _range(end: Callable[[HookPacket], int]) -> OptionBuilder:
     def build(text: str) -> Match:
         low, high = names.address_span(text)
         return lambda packet, _at: low <= end(packet) <= high
@@ -113,7 +129,7 @@ def _range(end: Callable[[Packet], int]) -> OptionBuilder:
 def _mac(text: str) -> Match:
     wanted = text.lower()
 
-    def match(packet: Packet, _at: At) -> Answer:
+    def match(packet: HookPacket, _at: At) -> Answer:
         return packet.mac.lower() == wanted if packet.mac else "mac"
 
     return match

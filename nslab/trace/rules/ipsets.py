@@ -13,7 +13,7 @@ from nslab.trace.rules.packet import ICMP, WITH_PORTS
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
 
-    from nslab.trace.rules.packet import Packet
+    from nslab.trace.rules.packet import HookPacket
     from nslab.trace.rules.turn import Answer
 
 LENGTH, MEMBERS = 1 << 27, 2_000_000
@@ -40,7 +40,7 @@ class DumpedSet:
         """What a member consists of: ip, net, port, mac, mark, iface or set."""
         return self.kind.partition(":")[2].split(",")
 
-    def has(self, packet: Packet, directions: Sequence[str], sets: IpSets, *, nomatch: bool = False) -> Answer:
+    def has(self, packet: HookPacket, directions: Sequence[str], sets: IpSets, *, nomatch: bool = False) -> Answer:
         """Whether the packet is in the set. `directions`: src or dst for each dimension; `nomatch`: as that option."""
         if self.options.get("family") == "inet6":
             return False
@@ -67,7 +67,7 @@ class DumpedSet:
                 return there == nomatch
         return False
 
-    def _some_member_has(self, packet: Packet, directions: Sequence[str], sets: IpSets, *, nomatch: bool) -> Answer:
+    def _some_member_has(self, packet: HookPacket, directions: Sequence[str], sets: IpSets, *, nomatch: bool) -> Answer:
         doubts: list[Answer] = []
         for name in self.members:
             own = sets.get(name.split(maxsplit=1)[0])
@@ -79,7 +79,7 @@ class DumpedSet:
             doubts += [answer] * isinstance(answer, str)
         return doubts[0] if doubts else False
 
-    def _part(self, dimension: str, packet: Packet, source: bool) -> Hashable:
+    def _part(self, dimension: str, packet: HookPacket, source: bool) -> Hashable:
         """The packet's part of a member; None: it has none, and is in no set; "": it is not known."""
         match dimension:
             case "ip":

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from nslab.ruletext.saved import DumpedChain
     from nslab.trace.rules.ipsets import IpSets
-    from nslab.trace.rules.packet import Packet
+    from nslab.trace.rules.packet import HookPacket
     from nslab.trace.rules.parts import Parts, RuleOption
     from nslab.trace.rules.targets import Target
     from nslab.trace.rules.turn import Answer, At, Match
@@ -65,7 +65,7 @@ class IptablesChain:
         self._rules: dict[int, IptablesRule] = {}
         self._index: _Index | None = None
 
-    def after(self, position: int, packet: Packet) -> int:
+    def after(self, position: int, packet: HookPacket) -> int:
         """The first position, from this on, of a rule that may match; -1 if there is none."""
         if len(self._texts) < INDEXED:
             return position if position < len(self._texts) else -1
@@ -101,7 +101,7 @@ class _Index:
             else:
                 self._others.append(position)
 
-    def after(self, position: int, packet: Packet) -> int:
+    def after(self, position: int, packet: HookPacket) -> int:
         """The first position, from this on, of a rule that may match; -1 if there is none."""
         found = (
             self._addresses.get(str(packet.destination)),
@@ -133,7 +133,7 @@ class IptablesRule:
         self._target = _target(own, table)
         self._adds = frozenset(_adds(own))
 
-    def turns(self, packet: Packet, at: At) -> Sequence[Turn]:
+    def turns(self, packet: HookPacket, at: At) -> Sequence[Turn]:
         """All ways on; none if the rule does not match."""
         chance, doubts = ONE, None
         for match in self._matches:
@@ -167,7 +167,7 @@ def _matches(own: Parts, sets: IpSets) -> Iterator[Match]:
             yield doubt(module[:60] if module.isprintable() else ascii(module[:60]))
 
 
-def _first_fragment(packet: Packet, _at: At) -> Answer:
+def _first_fragment(packet: HookPacket, _at: At) -> Answer:
     return not packet.fragment
 
 
@@ -209,6 +209,6 @@ def _target(own: Parts, table: IptablesTable) -> Target:
     return lambda packet, _at: _either(packet, f"target {name[:60]}")
 
 
-def _either(packet: Packet, name: str) -> Sequence[Turn]:
+def _either(packet: HookPacket, name: str) -> Sequence[Turn]:
     """A target that nobody knows ends the packet's walk, or does not."""
     return [*unknown(packet, name), Turn(packet, Move.CONTINUE, "not known", chance=None, doubts=(name,))]

@@ -13,7 +13,7 @@ from nslab.trace.rules.turn import Move, Turn
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nslab.trace.rules.packet import Packet
+    from nslab.trace.rules.packet import HookPacket
     from nslab.trace.rules.turn import At
 
 MANY = 256
@@ -29,7 +29,7 @@ class NatRange(NamedTuple):
     random: bool = False
 
 
-def destination(packet: Packet, target: NatRange, name: str = "DNAT") -> Sequence[Turn]:
+def destination(packet: HookPacket, target: NatRange, name: str = "DNAT") -> Sequence[Turn]:
     """DNAT. Of several addresses the kernel takes one by a hash of the connection's ends: each has the same chance."""
     if target.addresses and target.addresses[1] - target.addresses[0] >= MANY:
         return unknown(packet, f"{name} to one of more than {MANY} addresses")
@@ -44,7 +44,7 @@ def destination(packet: Packet, target: NatRange, name: str = "DNAT") -> Sequenc
     ]
 
 
-def source(packet: Packet, target: NatRange, name: str = "SNAT") -> Sequence[Turn]:
+def source(packet: HookPacket, target: NatRange, name: str = "SNAT") -> Sequence[Turn]:
     """SNAT. The kernel keeps the source's port unless it is told otherwise, or the port is taken."""
     if target.addresses and target.addresses[1] - target.addresses[0] >= MANY:
         return unknown(packet, f"{name} to one of more than {MANY} addresses")
@@ -57,7 +57,7 @@ def source(packet: Packet, target: NatRange, name: str = "SNAT") -> Sequence[Tur
     ]  # fmt: skip
 
 
-def masquerade(packet: Packet, target: NatRange) -> Sequence[Turn]:
+def masquerade(packet: HookPacket, target: NatRange) -> Sequence[Turn]:
     """SNAT to an address of the interface by which the packet leaves: who knows the routes, knows it."""
     changed = replace(
         packet,
@@ -69,7 +69,7 @@ def masquerade(packet: Packet, target: NatRange) -> Sequence[Turn]:
     return [Turn(changed, Move.BIND, "MASQUERADE")]
 
 
-def redirect(packet: Packet, at: At, target: NatRange) -> Sequence[Turn]:
+def redirect(packet: HookPacket, at: At, target: NatRange) -> Sequence[Turn]:
     """DNAT to this node: to the interface's own address, or to 127.0.0.1 for what the node itself sends."""
     here = IPv4Address("127.0.0.1") if at.hook == "OUTPUT" else at.addresses.on(packet.iif)
     if here is None:
@@ -77,7 +77,7 @@ def redirect(packet: Packet, at: At, target: NatRange) -> Sequence[Turn]:
     return destination(packet, target._replace(addresses=(int(here), int(here))), "REDIRECT")
 
 
-def netmap(packet: Packet, at: At, network: tuple[int, int]) -> Sequence[Turn]:
+def netmap(packet: HookPacket, at: At, network: tuple[int, int]) -> Sequence[Turn]:
     """NETMAP: another network's address with the same last bits: the destination's or, on the way out, the source's."""
     base, mask = network
     outward = at.hook in ("POSTROUTING", "INPUT")
@@ -86,13 +86,13 @@ def netmap(packet: Packet, at: At, network: tuple[int, int]) -> Sequence[Turn]:
     return (source if outward else destination)(packet, NatRange((new, new)), "NETMAP")
 
 
-def unknown(packet: Packet, name: str) -> Sequence[Turn]:
+def unknown(packet: HookPacket, name: str) -> Sequence[Turn]:
     """The packet is changed, but nobody can say into what."""
     return [Turn(packet, Move.END, "not known", verdict=Verdict.UNKNOWN, chance=None, doubts=(name,))]
 
 
 def _bound(
-    packet: Packet, changed: Packet, status: str, name: str, address: IPv4Address, port: int, chance: Fraction
+    packet: HookPacket, changed: HookPacket, status: str, name: str, address: IPv4Address, port: int, chance: Fraction
 ) -> Turn:
     shown = f"{name} {address}{f':{port}' * (packet.protocol in WITH_PORTS and bool(port))}"
     if changed.flow != packet.flow or changed.source_ports:
@@ -116,7 +116,7 @@ def _port(port: int, target: NatRange) -> int:
     return port if low <= port <= high else low
 
 
-def _source_ports(packet: Packet, target: NatRange) -> str:
+def _source_ports(packet: HookPacket, target: NatRange) -> str:
     """The ports of which the kernel takes one for the source's; "" if it keeps it."""
     if packet.protocol not in WITH_PORTS:
         return ""

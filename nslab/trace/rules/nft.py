@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from nslab.trace.rules.nft_dump import NftDump
     from nslab.trace.rules.nft_statements import Statement
-    from nslab.trace.rules.packet import Packet
+    from nslab.trace.rules.packet import HookPacket
     from nslab.trace.rules.turn import Answer, At, Match
 
 
@@ -28,7 +28,7 @@ class NftRules:
         self._dump, self._siblings = dump, siblings
         self._rules: dict[int, NftRule] = {}
 
-    def after(self, position: int, _packet: Packet) -> int:
+    def after(self, position: int, _packet: HookPacket) -> int:
         """The first position, from this on, of a rule that may match; -1 if there is none."""
         return position if position < len(self._listed) else -1
 
@@ -54,7 +54,7 @@ class NftRule:
         self.text = str(listed.get("text", "")) or rule_text(listed["expr"])
         self._statements = [part for one in listed["expr"] for part in _understood(one, dump)]
 
-    def turns(self, packet: Packet, at: At) -> Sequence[Turn]:
+    def turns(self, packet: HookPacket, at: At) -> Sequence[Turn]:
         """All ways on; none if the rule does not match."""
         live, failed, done = [Turn(packet, Move.CONTINUE, "")], list[Turn](), list[Turn]()
         for asks, acts in self._statements:
@@ -89,7 +89,7 @@ def _understood(one: Any, dump: NftDump) -> list[tuple[Match | None, Statement |
         return [(None, lambda packet, _at: [*unknown(packet, name), _going_on(packet, name)])]
 
 
-def _going_on(packet: Packet, name: str) -> Turn:
+def _going_on(packet: HookPacket, name: str) -> Turn:
     return Turn(packet, Move.CONTINUE, "not known", chance=None, doubts=(name,))
 
 

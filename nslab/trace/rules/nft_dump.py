@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from nslab.trace.rules.nft_constants import Kind
     from nslab.trace.rules.nft_values import NftField, ValueReader
-    from nslab.trace.rules.packet import Packet
+    from nslab.trace.rules.packet import HookPacket
     from nslab.trace.rules.turn import At
 
 LENGTH, OBJECTS = 1 << 28, 2_000_000
@@ -63,7 +63,7 @@ class NftDump:
                 return Unclear(f"an element of {name or 'a map'}")
             return found[0] if found else None
 
-        def read(packet: Packet, at: At) -> Any:
+        def read(packet: HookPacket, at: At) -> Any:
             value = key.read(packet, at)
             if isinstance(value, Drawn):
                 return Drawn(tuple((chance, one(drawn)) for chance, drawn in value.values))

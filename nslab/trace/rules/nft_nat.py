@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from nslab.trace.rules.nft_values import NftField, ValueReader
-    from nslab.trace.rules.packet import Packet
+    from nslab.trace.rules.packet import HookPacket
     from nslab.trace.rules.turn import At
 
 
 def nat_statement(
     name: str, body: Any, lookup: Callable[[Any, NftField], ValueReader]
-) -> Callable[[Packet, At], Sequence[Turn]]:
+) -> Callable[[HookPacket, At], Sequence[Turn]]:
     """`dnat`, `snat`, `masquerade` or `redirect`. Raises ValueError."""
     given = body if isinstance(body, dict) else {}
     flags = given.get("flags", ())
@@ -28,7 +28,7 @@ def nat_statement(
     address, port = _reader(given.get("addr"), lookup), _reader(given.get("port"), lookup)
     draws = not flags.isdisjoint(("random", "fully-random"))
 
-    def statement(packet: Packet, at: At) -> Sequence[Turn]:
+    def statement(packet: HookPacket, at: At) -> Sequence[Turn]:
         return [
             turn._replace(chance=turn.chance and turn.chance * chance)
             for chance, to, ports in _choices(address(packet, at), port(packet, at))
@@ -53,7 +53,7 @@ def _choices(address: Any, port: Any) -> Iterator[tuple[Fraction, Any, Any]]:
             yield chance * part, to, ports
 
 
-def _one(name: str, packet: Packet, at: At, address: Any, port: Any, *, draws: bool) -> Sequence[Turn]:
+def _one(name: str, packet: HookPacket, at: At, address: Any, port: Any, *, draws: bool) -> Sequence[Turn]:
     if isinstance(address, Unclear) or isinstance(port, Unclear):
         return nat.unknown(packet, f"{name} to {(address if isinstance(address, Unclear) else port).name}")
     if address is None or port is None:
@@ -73,7 +73,7 @@ def _one(name: str, packet: Packet, at: At, address: Any, port: Any, *, draws: b
             return nat.masquerade(packet, target)
 
 
-def _range(packet: Packet, name: str, address: Any, port: Any, *, draws: bool) -> nat.NatRange:
+def _range(packet: HookPacket, name: str, address: Any, port: Any, *, draws: bool) -> nat.NatRange:
     match address:
         case {"concat": [first, second]}:
             address, port = first, second

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from nslab.trace.rules.nft_constants import Kind
     from nslab.trace.rules.nft_dump import NftDump
     from nslab.trace.rules.nft_values import NftField, ValueReader
-    from nslab.trace.rules.packet import Packet
+    from nslab.trace.rules.packet import HookPacket
     from nslab.trace.rules.turn import Answer, At, Match
 
-Statement: TypeAlias = "Callable[[Packet, At], Sequence[Turn]]"
+Statement: TypeAlias = "Callable[[HookPacket, At], Sequence[Turn]]"
 """What a statement makes of a packet: CONTINUE goes on in the rule, BREAK with the next rule."""
 
 _PASSED: Final = (
@@ -81,7 +81,7 @@ def _limit(body: Mapping[str, Any]) -> Match:
 
 
 def _reads(own: NftField, test: Callable[[Any], Answer]) -> Match:
-    def ask(packet: Packet, at: At) -> Answer:
+    def ask(packet: HookPacket, at: At) -> Answer:
         value = own.read(packet, at)
         if value is None:
             return False
@@ -159,7 +159,7 @@ def statement(one: Any, dump: NftDump) -> Statement:
     raise ValueError(f"{name[:40]}")
 
 
-def _verdict(one: Any) -> Callable[[Packet], Turn]:
+def _verdict(one: Any) -> Callable[[HookPacket], Turn]:
     match one:
         case {"accept": _}:
             return lambda packet: Turn(packet, Move.END, "accept", verdict=Verdict.ACCEPT)
@@ -192,7 +192,7 @@ def _vmap(body: Any, dump: NftDump) -> Statement:
     own = field(body["key"], dump.lookup)
     elements, name = dump.elements(body["data"], own.kind)
 
-    def ask(packet: Packet, at: At) -> Sequence[Turn]:
+    def ask(packet: HookPacket, at: At) -> Sequence[Turn]:
         value = own.read(packet, at)
         chances: dict[str, Fraction] = {}
         verdicts: dict[str, Any] = {}
@@ -212,7 +212,7 @@ def _vmap(body: Any, dump: NftDump) -> Statement:
     return ask
 
 
-def _listed_verdict(one: Any, packet: Packet, chance: Fraction | None) -> Turn:
+def _listed_verdict(one: Any, packet: HookPacket, chance: Fraction | None) -> Turn:
     """The verdict of an element; of one that is none, nobody knows what it does."""
     try:
         return _verdict(one)(packet)._replace(chance=chance)
@@ -220,7 +220,7 @@ def _listed_verdict(one: Any, packet: Packet, chance: Fraction | None) -> Turn:
         return unknown(packet, str(error))[0]
 
 
-def _any_of(packet: Packet, verdicts: Sequence[Any], name: str) -> Sequence[Turn]:
+def _any_of(packet: HookPacket, verdicts: Sequence[Any], name: str) -> Sequence[Turn]:
     """One of them, or none."""
     different = {str(one): one for one in verdicts}.values()
     turns = [*(_listed_verdict(one, packet, None) for one in different), Turn(packet, Move.BREAK, "no match")]
@@ -231,7 +231,7 @@ def _mangle(body: Any, dump: NftDump) -> Statement:
     """Another mark, address, port … for the packet."""
     match body["key"]:
         case {"meta": {"key": "mark"}}:
-            set_to: Callable[[Packet, int], Sequence[Turn]] = lambda packet, mark: set_mark(packet, mark, "mark")  # noqa: E731
+            set_to: Callable[[HookPacket, int], Sequence[Turn]] = lambda packet, mark: set_mark(packet, mark, "mark")  # noqa: E731
         case {"ct": {"key": "mark"}}:
             set_to = lambda packet, mark: continued(replace(packet, ct_mark=mark), f"ct mark {mark:#x}")  # noqa: E731
         case {"payload": {"protocol": str(), "field": str(name)}} if name in _CHANGED:
@@ -243,7 +243,7 @@ def _mangle(body: Any, dump: NftDump) -> Statement:
             raise ValueError("mangle")
     old, read = field(body["key"], dump.lookup), _new_value(body, dump)
 
-    def change(packet: Packet, at: At) -> Sequence[Turn]:
+    def change(packet: HookPacket, at: At) -> Sequence[Turn]:
         value = read(packet, at)
         if value is None or old.read(packet, at) is None:
             return [Turn(packet, Move.BREAK, "")]
@@ -266,7 +266,7 @@ def _new_value(body: Mapping[str, Any], dump: NftDump) -> ValueReader:
     return field(value, dump.lookup).read
 
 
-_CHANGED: Final[dict[str, Callable[[Packet, int], Packet]]] = {
+_CHANGED: Final[dict[str, Callable[[HookPacket, int], HookPacket]]] = {
     "saddr": lambda packet, new: replace(packet, source=IPv4Address(new)),
     "daddr": lambda packet, new: replace(packet, destination=IPv4Address(new)),
     "sport": lambda packet, new: replace(packet, source_port=new & 0xFFFF),

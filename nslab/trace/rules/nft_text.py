@@ -22,20 +22,20 @@ def rule_text(statements: Any) -> str:
 def _statement(one: Any) -> str:
     match one:
         case {"match": {"op": op, "left": left, "right": right}}:
-            return " ".join(filter(None, (_value(left), "" if op in _EXPECTED else str(op), _value(right))))
+            return " ".join(filter(None, (value_text(left), "" if op in _EXPECTED else str(op), value_text(right))))
         case {"vmap": {"key": key, "data": data}}:
-            return f"{_value(key)} vmap {_value(data)}"
+            return f"{value_text(key)} vmap {value_text(data)}"
         case {"mangle": {"key": key, "value": value}}:
-            return f"{_value(key)} set {_value(value)}"
+            return f"{value_text(key)} set {value_text(value)}"
         case {"set": {"op": op, "set": name, "elem": element}}:
-            return f"{op} {name} {{ {_value(element)} }}"
+            return f"{op} {name} {{ {value_text(element)} }}"
         case {"reject": {"type": kind, **rest}}:
             return f"reject with {kind} {rest.get('expr', '')}".rstrip()
     if isinstance(one, dict) and len(one) == 1:
         ((name, body),) = one.items()
         if name in ("dnat", "snat", "masquerade", "redirect"):
             return f"{name}{_nat(body)}"
-        return _value(one) if name in ("jump", "goto") else _plain(name, body)
+        return value_text(one) if name in ("jump", "goto") else _plain(name, body)
     return json.dumps(one, ensure_ascii=False)
 
 
@@ -48,13 +48,14 @@ def _plain(name: str, body: Any) -> str:
 def _nat(body: Any) -> str:
     if not isinstance(body, dict):
         return ""
-    address, port = (_value(body[key]) if key in body else "" for key in ("addr", "port"))
+    address, port = (value_text(body[key]) if key in body else "" for key in ("addr", "port"))
     flags = body.get("flags", ())
     words = [f" to {address}{f':{port}' if port else ''}"] if address or port else []
-    return "".join([*words, *(f" {flag}" for flag in ([flags] if isinstance(flags, str) else flags))])
+    return "".join([*words, *(f" {flag}" for flag in (flags if isinstance(flags, list | tuple) else [flags]))])
 
 
-def _value(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """An expression, or a verdict, in nft's words."""
     match value:
         case {"payload": {"protocol": protocol, "field": name}}:
             return f"{protocol} {name}"
@@ -67,19 +68,19 @@ def _value(value: Any) -> str:
         case {"numgen": {"mode": mode, "mod": mod}}:
             return f"numgen {mode} mod {mod}"
         case {"jhash": {"mod": mod, "expr": expression}}:
-            return f"jhash {_value(expression)} mod {mod}"
+            return f"jhash {value_text(expression)} mod {mod}"
         case {"prefix": {"addr": address, "len": length}}:
-            return f"{_value(address)}/{length}"
+            return f"{value_text(address)}/{length}"
         case {"range": [first, last]}:
-            return f"{_value(first)}-{_value(last)}"
+            return f"{value_text(first)}-{value_text(last)}"
         case {"concat": [*parts]}:
-            return " . ".join(map(_value, parts))
+            return " . ".join(map(value_text, parts))
         case {"set": [*elements]}:
             return f"{{ {', '.join(map(_element, elements))} }}"
         case {"elem": {"val": inner}}:
-            return _value(inner)
+            return value_text(inner)
         case {"map": {"key": key, "data": data}}:
-            return f"{_value(key)} map {_value(data)}"
+            return f"{value_text(key)} map {value_text(data)}"
         case {"jump": {"target": chain}}:
             return f"jump {chain}"
         case {"goto": {"target": chain}}:
@@ -91,15 +92,15 @@ def _other(value: Any) -> str:
     if isinstance(value, dict) and len(value) == 1:
         ((name, body),) = value.items()
         if name in _OPERATIONS and isinstance(body, list):
-            return f" {name} ".join(map(_value, body))
+            return f" {name} ".join(map(value_text, body))
         return str(name) if body is None else json.dumps(value, ensure_ascii=False)
     if isinstance(value, list):
-        return ",".join(map(_value, value))
+        return ",".join(map(value_text, value))
     return str(value) if isinstance(value, int | str) else json.dumps(value, ensure_ascii=False)
 
 
 def _element(element: Any) -> str:
     """An element of a set, or of a map with what that has for it."""
     if isinstance(element, list) and len(element) == 2:
-        return f"{_value(element[0])} : {_value(element[1])}"
-    return _value(element)
+        return f"{value_text(element[0])} : {value_text(element[1])}"
+    return value_text(element)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from nslab.trace.rules.nft_constants import Kind
-    from nslab.trace.rules.packet import Packet
+    from nslab.trace.rules.packet import HookPacket
     from nslab.trace.rules.turn import At
 
 
@@ -24,7 +24,7 @@ class Drawn(NamedTuple):
     values: tuple[tuple[Fraction, Any], ...]
 
 
-ValueReader: TypeAlias = "Callable[[Packet, At], Any]"
+ValueReader: TypeAlias = "Callable[[HookPacket, At], Any]"
 """What an expression is of a packet: a number or a word; a tuple of them (a concatenation); None: the packet has no
 such field, so the rule does not match; Unclear; Drawn; of a map, what it has as JSON."""
 LOTS: Final = 4096
@@ -72,7 +72,7 @@ def _unclear(name: str, kind: Kind = "any") -> NftField:
 
 
 _PORTS: Final = {"tcp": (TCP,), "udp": (17,), "udplite": (136,), "sctp": (132,), "dccp": (33,), "th": WITH_PORTS}
-_OF_IP: Final[dict[str, tuple[str, Callable[[Packet], int]]]] = {
+_OF_IP: Final[dict[str, tuple[str, Callable[[HookPacket], int]]]] = {
     "saddr": ("address", lambda packet: int(packet.source)),
     "daddr": ("address", lambda packet: int(packet.destination)),
     "protocol": ("protocol", lambda packet: packet.protocol),
@@ -81,12 +81,12 @@ _OF_IP: Final[dict[str, tuple[str, Callable[[Packet], int]]]] = {
     "dscp": ("dscp", lambda packet: packet.tos >> 2),
     "version": ("number", lambda _packet: 4),
 }
-_OF_TRANSPORT: Final[dict[str, tuple[str, Callable[[Packet], int]]]] = {
-    "sport": ("port", lambda packet: packet.source_port),
-    "dport": ("port", lambda packet: packet.destination_port),
+_OF_TRANSPORT: Final[dict[str, tuple[str, Callable[[HookPacket], Any]]]] = {
+    "sport": ("port", lambda packet: packet.source_port or Unclear("the sender's port")),
+    "dport": ("port", lambda packet: packet.destination_port or Unclear("the sender's port")),
     "flags": ("flags", lambda packet: packet.tcp_flags),
 }
-_OF_ICMP: Final[dict[str, tuple[str, Callable[[Packet], int]]]] = {
+_OF_ICMP: Final[dict[str, tuple[str, Callable[[HookPacket], int]]]] = {
     "type": ("icmp type", lambda packet: packet.icmp_type),
     "code": ("icmp code", lambda packet: packet.icmp_code),
 }
@@ -109,12 +109,12 @@ def _payload(protocol: str, name: str) -> NftField:
 
 
 def _of_header(
-    protocols: Collection[int], known: tuple[str, Callable[[Packet], int]] | None, name: str, *, strict: bool
+    protocols: Collection[int], known: tuple[str, Callable[[HookPacket], Any]] | None, name: str, *, strict: bool
 ) -> NftField:
     """A field that packets of some protocols have; of others it is None, or some bytes if the rule is not `strict`."""
     kind, own = known or ("number", None)
 
-    def read(packet: Packet, _at: At) -> Any:
+    def read(packet: HookPacket, _at: At) -> Any:
         if packet.fragment:
             return None
         if packet.protocol in protocols:
@@ -140,7 +140,7 @@ _META: Final = {
 }
 
 
-def _of_process(packet: Packet, own: int | None) -> Any:
+def _of_process(packet: HookPacket, own: int | None) -> Any:
     """Only what this node sends has a process."""
     return None if packet.iif else Unclear("the sending process") if own is None else own
 
@@ -159,32 +159,32 @@ def _ct(key: str, direction: str) -> NftField:
         known = ("any", lambda _packet: Unclear(f"ct {direction} {key}".replace("  ", " ")))
     kind, own = known
 
-    def read(packet: Packet, at: At) -> Any:
+    def read(packet: HookPacket, at: At) -> Any:
         return None if seen_state(packet, at) in _NO_CONNECTION else own(packet)
 
     return NftField(kind, read)
 
 
-def _status(packet: Packet) -> int:
+def _status(packet: HookPacket) -> int:
     own = {name.lower().replace("_", "-") for name in packet.status}
     return sum(bit for name, bit in STATUS.items() if name in own)
 
 
-def _origin(packet: Packet, place: int) -> Any:
+def _origin(packet: HookPacket, place: int) -> Any:
     if packet.reply and packet.origin is None:
         return Unclear("the connection's first tuple")
     end = (packet.origin or packet.flow)[place]
     return end if isinstance(end, int) else int(end)
 
 
-_OF_CONNECTION: Final[dict[str, tuple[str, Callable[[Packet], Any]]]] = {
+_OF_CONNECTION: Final[dict[str, tuple[str, Callable[[HookPacket], Any]]]] = {
     "status": ("status", _status),
     "direction": ("word", lambda packet: "reply" if packet.reply else "original"),
     "mark": ("number", lambda packet: packet.ct_mark),
     "l3proto": ("word", lambda _packet: "ipv4"),
     "protocol": ("protocol", lambda packet: packet.protocol),
 }
-_OF_ORIGIN: Final[dict[str, tuple[str, Callable[[Packet], Any]]]] = {
+_OF_ORIGIN: Final[dict[str, tuple[str, Callable[[HookPacket], Any]]]] = {
     **{key: ("address", lambda packet: _origin(packet, 0)) for key in ("saddr", "ip saddr")},
     **{key: ("address", lambda packet: _origin(packet, 2)) for key in ("daddr", "ip daddr")},
     "proto-src": ("port", lambda packet: _origin(packet, 1)),
@@ -195,13 +195,13 @@ _OF_ORIGIN: Final[dict[str, tuple[str, Callable[[Packet], Any]]]] = {
 def _fib(result: str, flags: set[str]) -> NftField:
     """The type of an address, or the interface of the route to it: "" if there is none."""
 
-    def dev(packet: Packet) -> str:
+    def dev(packet: HookPacket) -> str:
         return packet.iif if "iif" in flags else packet.oif if "oif" in flags else ""
 
-    def kind(packet: Packet, at: At) -> Any:
+    def kind(packet: HookPacket, at: At) -> Any:
         return at.addresses.kind(packet.source if "saddr" in flags else packet.destination, dev(packet)).lower()
 
-    def device(packet: Packet, at: At) -> Any:
+    def device(packet: HookPacket, at: At) -> Any:
         address = packet.source if "saddr" in flags else packet.destination
         if at.hook == "PREROUTING" and packet.iif == "lo":
             return "lo"
@@ -227,7 +227,7 @@ def _lots(mod: int, offset: Any) -> NftField:
 def _concatenation(parts: list[NftField]) -> NftField:
     kinds = tuple(part.kind if isinstance(part.kind, str) else "word" for part in parts)
 
-    def read(packet: Packet, at: At) -> Any:
+    def read(packet: HookPacket, at: At) -> Any:
         values = tuple(part.read(packet, at) for part in parts)
         if None in values:
             return None
@@ -247,7 +247,7 @@ def _operation(name: str, operands: list[Any], lookup: Callable[[Any, NftField],
     kind = first.kind if isinstance(first.kind, str) else "number"
     others = [_operand(operand, kind, lookup) for operand in operands[1:]]
 
-    def read(packet: Packet, at: At) -> Any:
+    def read(packet: HookPacket, at: At) -> Any:
         value = first.read(packet, at)
         for other in others:
             value = _applied(name, value, other(packet, at))

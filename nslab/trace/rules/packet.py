@@ -16,6 +16,8 @@ ICMP, TCP, UDP, SCTP = 1, 6, 17, 132
 FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
 WITH_PORTS = frozenset((TCP, UDP, SCTP, 33, 136))
 """The protocols whose header begins with two ports: also DCCP and UDP-Lite."""
+CHOSEN = (32768, 60999)
+"""Linux chooses one of these ports (ip_local_port_range) for what has the port 0 here."""
 
 CtState: TypeAlias = Literal["NEW", "ESTABLISHED", "RELATED", "INVALID", "UNTRACKED"]
 AddressKind: TypeAlias = Literal["LOCAL", "BROADCAST", "MULTICAST", "UNICAST"]
@@ -31,15 +33,16 @@ class Flow4(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Packet:
+class HookPacket:
     """A packet at a hook, with what conntrack knows of it. Interfaces are names, "" for none.
 
-    `protocol`: its number. `state`, `status` (SNAT, DNAT, SEEN_REPLY, ASSURED, CONFIRMED …) and `ct_mark` are its
-    connection's, `reply` its direction in that, `origin` the connection's first tuple; without it, the packet's own.
-    `physdev_in`, `physdev_out`: the ports of the bridge that it crosses. `mac`: its source's; "" if nobody knows it;
-    `uid`, `gid`: of the sending process; None if nobody knows them. `recent`: the lists of `-m recent` that have its
-    source, within the seconds that a rule asks for; `added`: the lists and sets to which rules have added it meanwhile.
-    `masquerade`: its source becomes an address of `oif`; `source_ports`: the ports that may replace its own.
+    `protocol`: its number. A port of 0: the sender's kernel is still to choose it. `state`, `status` (SNAT, DNAT,
+    SEEN_REPLY, ASSURED, CONFIRMED …) and `ct_mark` are its connection's, `reply` its direction in that, `origin` the
+    connection's first tuple; without it, the packet's own. `physdev_in`, `physdev_out`: the ports of the bridge that
+    it crosses. `mac`: its source's; "" if nobody knows it; `uid`, `gid`: of the sending process; None if nobody knows
+    them. `recent`: the lists of `-m recent` that have its source, within the seconds that a rule asks for; `added`:
+    the lists and sets to which rules have added it meanwhile. `masquerade`: its source becomes an address of `oif`;
+    `source_ports`: the ports that may replace its own.
     """
 
     source: IPv4Address
@@ -78,9 +81,9 @@ class Packet:
         """Its tuple, as it is now."""
         return Flow4(self.source, self.source_port, self.destination, self.destination_port)
 
-    def as_received(self, iif: str) -> Packet:
+    def as_received(self, iif: str) -> HookPacket:
         """The packet as another host gets it: without its mark, and what this host's conntrack and rules knew of it."""
-        return Packet(
+        return HookPacket(
             self.source, self.destination, self.protocol, self.source_port, self.destination_port, self.icmp_type,
             self.icmp_code, self.tcp_flags, iif, ttl=self.ttl, length=self.length, tos=self.tos, fragment=self.fragment,
         )  # fmt: skip
@@ -144,11 +147,11 @@ class Step(NamedTuple):
     doubts: tuple[str, ...] = ()
 
 
-class Outcome(NamedTuple):
+class HookOutcome(NamedTuple):
     """One way in which the hook may end. `chance`: None if it depends on a doubt. `reject`: with which message."""
 
     verdict: Verdict
-    packet: Packet
+    packet: HookPacket
     chance: Fraction | None
     steps: tuple[Step, ...]
     doubts: tuple[str, ...] = ()

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from nslab.ruletext.saved import Tables
     from nslab.trace.rules.ipsets import IpSets
     from nslab.trace.rules.nft_dump import Listed, NftDump
-    from nslab.trace.rules.packet import Packet
+    from nslab.trace.rules.packet import HookPacket
     from nslab.trace.rules.turn import RuleChain
 
+LEGACY: Final = " (legacy)"
+"""After the name of a table of iptables-legacy, where both variants have rules."""
 CONNTRACK: Final = -200
 """The priority at which conntrack looks at a packet."""
 PRIORITIES: Final = {"raw": -300, "mangle": -150, "nat": -100, "filter": 0, "security": 50}
@@ -43,12 +45,12 @@ class HookChain(NamedTuple):
         """Whether conntrack has seen the packet there."""
         return self.priority >= CONNTRACK or self.hook not in ("PREROUTING", "OUTPUT")
 
-    def takes(self, packet: Packet) -> bool:
+    def takes(self, packet: HookPacket) -> bool:
         """Whether it is at the packet's interface."""
         return not self.devs or packet.iif in self.devs
 
 
-class Ruleset:
+class NodeRules:
     """The rules of a node."""
 
     def __init__(self, bases: Iterable[HookChain]) -> None:
@@ -61,7 +63,7 @@ class Ruleset:
         return tuple(self._hooks.get(name, ()))
 
 
-def read(iptables: str = "", ipset: str = "", nft: str = "", legacy: str = "", listed: Listed = ()) -> Ruleset:
+def read(iptables: str = "", ipset: str = "", nft: str = "", legacy: str = "", listed: Listed = ()) -> NodeRules:
     """The rules of a node that its programs print: `iptables-save` (and `iptables-legacy-save` if both variants have
     rules), `ipset save`, `nft -j list ruleset`. Raises UsageError with the place of what they would not print.
 
@@ -71,10 +73,10 @@ def read(iptables: str = "", ipset: str = "", nft: str = "", legacy: str = "", l
     with _no_collection():
         sets, saved = ipsets(ipset), tables(iptables)
         dumps, places = nft_tables(listed or listing(nft), saved)
-        return Ruleset(
+        return NodeRules(
             [
                 *_of_iptables(saved, sets, "", places),
-                *_of_iptables(tables(legacy), sets, " (legacy)", {}),
+                *_of_iptables(tables(legacy), sets, LEGACY, {}),
                 *(base for dump in dumps for base in _of_nft(dump)),
             ]
         )
@@ -106,7 +108,7 @@ def _of_nft(dump: NftDump) -> Iterator[HookChain]:
     made: dict[str, NftRules] = {}
     for name, (body, _) in dump.chains.items():
         if isinstance(hook := body.get("hook"), str):
-            priority, handle = _priority(body.get("prio", 0), hook.upper()), body.get("handle")
+            priority, handle = priority_number(body.get("prio", 0), hook.upper()), body.get("handle")
             order = (priority, -dump.order, -handle if isinstance(handle, int) else 0)
             nat, dev = body.get("type") == "nat", body.get("dev", ())
             if nat:  # all nat chains of a hook are asked where nf_nat stands, in the order of their own priorities
@@ -116,7 +118,7 @@ def _of_nft(dump: NftDump) -> Iterator[HookChain]:
             yield HookChain(hook.upper(), priority, order, nat, made[name], devs)
 
 
-def _priority(value: object, hook: str) -> int:
+def priority_number(value: object, hook: str) -> int:
     """A number, or a name with an offset (`dstnat + 5`). Raises UsageError."""
     named = {**PRIORITIES, "dstnat": -100, "srcnat": 100, "nat": 100 if hook in ("INPUT", "POSTROUTING") else -100}
     name, _, offset = str(value).partition(" ")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from nslab.trace.rules.ipsets import IpSets
-    from nslab.trace.rules.packet import Packet
+    from nslab.trace.rules.packet import HookPacket
     from nslab.trace.rules.parts import RuleOption
     from nslab.trace.rules.turn import Answer, At, Match
 
@@ -33,7 +33,7 @@ _TO_MANY: Final = ("BROADCAST", "MULTICAST")
 def _addrtype(options: Sequence[RuleOption], _sets: IpSets) -> Match:
     limits = {option.name for option in options}
 
-    def dev(packet: Packet) -> str:
+    def dev(packet: HookPacket) -> str:
         return packet.iif if "--limit-iface-in" in limits else packet.oif if "--limit-iface-out" in limits else ""
 
     def one(option: RuleOption) -> Match:
@@ -58,7 +58,7 @@ def _set(options: Sequence[RuleOption], sets: IpSets) -> Match:
     if own is None:
         return doubt(f"set {name}, which the dump does not have")
 
-    def match(packet: Packet, _at: At) -> Answer:
+    def match(packet: HookPacket, _at: At) -> Answer:
         answer = own.has(packet, directions, sets, nomatch=nomatch)
         return f"set {name}, to which a rule adds" if answer is False and name in packet.added else answer
 
@@ -93,7 +93,7 @@ def _recent(options: Sequence[RuleOption], _sets: IpSets) -> Match:
     if asked is None:
         return doubt("recent")
 
-    def match(packet: Packet, _at: At) -> Answer:
+    def match(packet: HookPacket, _at: At) -> Answer:
         if "--rdest" in by_name or (name in packet.recent and (hits > 1 or "--rttl" in by_name)):
             return f"recent --name {name}"
         return name in packet.recent or (name in packet.added and hits <= 1)
@@ -125,7 +125,7 @@ def _physdev(options: Sequence[RuleOption], _sets: IpSets) -> Match:
 def _rpfilter(options: Sequence[RuleOption], _sets: IpSets) -> Match:
     given = {option.name for option in options}
 
-    def match(packet: Packet, at: At) -> Answer:
+    def match(packet: HookPacket, at: At) -> Answer:
         kind = at.addresses.kind(packet.source)
         if packet.iif == "lo" or (packet.source == _NOBODY and at.addresses.kind(packet.destination) in _TO_MANY):
             return True
@@ -151,7 +151,7 @@ def _owner(options: Sequence[RuleOption], _sets: IpSets) -> Match:
             return doubt(f"owner {option.name}") if option.name != "--socket-exists" else signed(option.negated, always)
         low, high = names.span(option.value, "-")
 
-        def match(packet: Packet, _at: At) -> Answer:
+        def match(packet: HookPacket, _at: At) -> Answer:
             own = packet.uid if option.name == "--uid-owner" else packet.gid
             return f"owner {option.name}" if own is None else low <= own <= high
 

@@ -13,15 +13,15 @@ from nslab.trace.rules.turn import Move, Turn
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from nslab.trace.rules.packet import Packet
+    from nslab.trace.rules.packet import HookPacket
     from nslab.trace.rules.turn import At
 
-Target: TypeAlias = "Callable[[Packet, At], Sequence[Turn]]"
+Target: TypeAlias = "Callable[[HookPacket, At], Sequence[Turn]]"
 Given: TypeAlias = "Mapping[str, str]"
 """A target's options with their first value."""
 
 
-def continued(packet: Packet, result: str) -> Sequence[Turn]:
+def continued(packet: HookPacket, result: str) -> Sequence[Turn]:
     """On to the next rule."""
     return [Turn(packet, Move.CONTINUE, result)]
 
@@ -44,7 +44,7 @@ def _reject(given: Given) -> Target:
     ]
 
 
-def set_mark(packet: Packet, mark: int, name: str = "MARK") -> Sequence[Turn]:
+def set_mark(packet: HookPacket, mark: int, name: str = "MARK") -> Sequence[Turn]:
     """On with another mark."""
     return continued(
         replace(packet, mark=mark) if mark != packet.mark else packet, f"{name} {packet.mark:#x} -> {mark:#x}"
@@ -80,7 +80,7 @@ def _connmark(given: Given) -> Target:
     """A packet without a connection passes as it is."""
     change = _connmark_change(given)
 
-    def target(packet: Packet, at: At) -> Sequence[Turn]:
+    def target(packet: HookPacket, at: At) -> Sequence[Turn]:
         if seen_state(packet, at) in ("INVALID", "UNTRACKED"):
             return continued(packet, "CONNMARK")
         mark, ct_mark = change(packet)
@@ -89,7 +89,7 @@ def _connmark(given: Given) -> Target:
     return target
 
 
-def _connmark_change(given: Given) -> Callable[[Packet], tuple[int, int]]:
+def _connmark_change(given: Given) -> Callable[[HookPacket], tuple[int, int]]:
     """What becomes of a packet's mark, and of its connection's."""
     both = names.number(given.get("--mask", "0xffffffff"))
     of, on = (names.number(given[name]) if name in given else both for name in ("--nfmask", "--ctmask"))
@@ -101,7 +101,7 @@ def _connmark_change(given: Given) -> Callable[[Packet], tuple[int, int]]:
     return lambda packet: (packet.mark, packet.ct_mark & ~mask ^ value)
 
 
-def untracked(packet: Packet, at: At) -> Packet:
+def untracked(packet: HookPacket, at: At) -> HookPacket:
     """A packet that conntrack will not look at, if a rule says so before conntrack sees it."""
     return packet if at.tracked else replace(packet, state="UNTRACKED", status=frozenset())
 

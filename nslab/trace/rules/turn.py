@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from nslab.trace.rules.packet import Addresses, Packet, Verdict
+    from nslab.trace.rules.packet import Addresses, HookPacket, Verdict
 
 ONE = Fraction(1)
 Answer: TypeAlias = bool | Fraction | str
@@ -24,7 +24,7 @@ class At(NamedTuple):
     addresses: Addresses
 
 
-Match: TypeAlias = "Callable[[Packet, At], Answer]"
+Match: TypeAlias = "Callable[[HookPacket, At], Answer]"
 
 
 class Move(Enum):
@@ -45,7 +45,7 @@ class Move(Enum):
 class Turn(NamedTuple):
     """One way on from a rule. `result` is "" if the rule did not match; `to`: the chain; `reject`: its message."""
 
-    packet: Packet
+    packet: HookPacket
     action: Move
     result: str
     to: str = ""
@@ -62,7 +62,7 @@ class Rule(Protocol):
     text: str
     comment: str
 
-    def turns(self, packet: Packet, at: At) -> Sequence[Turn]:
+    def turns(self, packet: HookPacket, at: At) -> Sequence[Turn]:
         """All ways on; none if the rule does not match."""
 
 
@@ -73,7 +73,7 @@ class RuleChain(Protocol):
     name: str
     policy: str
 
-    def after(self, position: int, packet: Packet) -> int:
+    def after(self, position: int, packet: HookPacket) -> int:
         """The first position, from this on, of a rule that may match; -1 if there is none."""
 
     def rule(self, position: int) -> Rule:
@@ -96,7 +96,7 @@ def combined(answers: Iterable[Answer]) -> tuple[Fraction, tuple[str, ...]]:
     return chance, tuple(doubts)
 
 
-def weighed(matched: Sequence[Turn], packet: Packet, chance: Fraction, doubts: tuple[str, ...]) -> Sequence[Turn]:
+def weighed(matched: Sequence[Turn], packet: HookPacket, chance: Fraction, doubts: tuple[str, ...]) -> Sequence[Turn]:
     """The turns of a rule that matches with a chance, and the one on which it does not match."""
     if doubts:
         if all(turn.action is Move.CONTINUE and turn.packet == packet for turn in matched):
@@ -112,7 +112,7 @@ def weighed(matched: Sequence[Turn], packet: Packet, chance: Fraction, doubts: t
 def negated(match: Match) -> Match:
     """The opposite answer; what is unknown stays so."""
 
-    def opposite(packet: Packet, at: At) -> Answer:
+    def opposite(packet: HookPacket, at: At) -> Answer:
         answer = match(packet, at)
         if isinstance(answer, str):
             return answer
@@ -126,7 +126,7 @@ def doubt(name: str) -> Match:
     return lambda _packet, _at: name
 
 
-def always(_packet: Packet, _at: At) -> Answer:
+def always(_packet: HookPacket, _at: At) -> Answer:
     """A match that every packet passes."""
     return True
 
@@ -136,7 +136,7 @@ def signed(negate: bool, match: Match) -> Match:
     return negated(match) if negate else match
 
 
-def all_of(matches: Iterable[Match], packet: Packet, at: At) -> Answer:
+def all_of(matches: Iterable[Match], packet: HookPacket, at: At) -> Answer:
     """No if one match says no, else what one does not know, else yes."""
     answers = [match(packet, at) for match in matches]
     return False if False in answers else next((answer for answer in answers if answer is not True), True)

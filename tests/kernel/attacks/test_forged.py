@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.admission.load import load
 from nslab.errors import LabFileError
-from nslab.lab.load import load
 from tests.kernel.attacks.forgekit import (
     SLEEP,
     Small,

@@ -58,7 +58,7 @@ def at_opening(module: str, *argv: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60)
 
 
-OURS = ("nslab.cli.app", "typer", "click.core", "nslab.lab.load")
+OURS = ("nslab.cli.app", "typer", "click.core", "nslab.admission.load")
 """Modules that are imported after the first line of ours; the script that pip makes imports some of Python's before."""
 
 
@@ -197,7 +197,9 @@ def test_any_limit_is_fine_or_one_sentence(lab: OwnLab, limit: str) -> None:
 
 
 def test_too_little_memory_is_a_sentence() -> None:
-    text = "from nslab.cli import app\ndef tree(*_): raise MemoryError\napp.tree = tree; app.main(['labs'])"
+    text = (
+        "from nslab.cli import app, commands\ndef tree(*_): raise MemoryError\ncommands.tree = tree; app.main(['labs'])"
+    )
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, done.stderr.count("\n")) == (4, 1)
     assert done.stderr.startswith("nslab: there is not enough memory")

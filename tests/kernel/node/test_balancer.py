@@ -18,7 +18,7 @@ from nodebench import Bench, sh, until
 
 from nslab.proxy import userspace
 from nslab.proxy.mode import whole
-from nslab.proxy.model import Endpoint, Port, Proxy, Service, to_json
+from nslab.proxy.model import Endpoint, Port, Proxy, ServiceInfo, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ HTTP, ASK, ECHO = (
     Port("ask", 53, "UDP", 30053, tuple(replace(end, port=8081) for end in ENDS)),
     Port("echo", 7, "TCP", 0, tuple(replace(end, port=8007) for end in ENDS)),
 )
-WEB = Service("default", "web", VIP, (HTTP, ASK, ECHO), type="NodePort")
+WEB = ServiceInfo("default", "web", VIP, (HTTP, ASK, ECHO), type="NodePort")
 
 DRIVER = """
 import asyncio, json, sys
@@ -60,7 +60,7 @@ class Wired:
     def __init__(self, bench: Bench) -> None:
         self.bench, self.running = bench, list[subprocess.Popen[str]]()
         self.items: Items = {}
-        self.services: dict[str, Service] = {}
+        self.services: dict[str, ServiceInfo] = {}
 
     def up(self) -> None:
         bench = self.bench
@@ -98,7 +98,7 @@ class Wired:
         self.running.append(subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
         return self.running[-1]
 
-    def tell(self, *services: Service) -> None:
+    def tell(self, *services: ServiceInfo) -> None:
         """Rules and proxy process learn of these Services, and forget all others."""
         shown = {service.key: service for service in services}
         new = whole(userspace, services, PROXY)
@@ -111,7 +111,7 @@ class Wired:
         self.update({**dict.fromkeys(self.services), **shown})
         self.services = shown
 
-    def update(self, services: dict[str, Service | None]) -> None:
+    def update(self, services: dict[str, ServiceInfo | None]) -> None:
         output = {key: service and to_json(service) for key, service in services.items()}
         assert self.balancer.stdin
         assert self.balancer.stdout
@@ -223,7 +223,7 @@ def test_a_connection_lives_through_fifty_changes(wired: Wired) -> None:
             assert _says(held, b"%d" % turn) == str(turn)
             assert _says(other, b"%d" % turn) == str(turn)
         # Another one stays: the kernel tracks connections only while a rule asks for it, and translates none without.
-        wired.tell(Service("default", "rest", "10.96.0.2", (Port("", 80),)))
+        wired.tell(ServiceInfo("default", "rest", "10.96.0.2", (Port("", 80),)))
         assert _says(held, b"still") == "still"
     assert wired.asks("node1", NODE, 30080) is None
 

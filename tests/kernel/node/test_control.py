@@ -13,15 +13,15 @@ from nslab.errors import Refused
 from nslab.linux.processes.control import ControlClient
 from nslab.objects import process as objects
 from nslab.objects.plan import Add, Remove, Replace
-from nslab.proxy.model import Endpoint, Port, Service, service_from_json
+from nslab.proxy.model import Endpoint, Port, ServiceInfo, service_from_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.root
 
-WEB = Service("default", "web", "10.96.0.1", (Port("", 80, endpoints=(Endpoint("20.96.0.2", 8080, "node1"),)),))
-DNS = Service("kube-system", "kube-dns", "10.96.0.10", (Port("dns", 53, "UDP"),))
+WEB = ServiceInfo("default", "web", "10.96.0.1", (Port("", 80, endpoints=(Endpoint("20.96.0.2", 8080, "node1"),)),))
+DNS = ServiceInfo("kube-system", "kube-dns", "10.96.0.10", (Port("dns", 53, "UDP"),))
 
 
 def control_object(bench: Bench) -> objects.Control:
@@ -41,7 +41,7 @@ def control(bench: Bench, pid: int) -> Iterator[ControlClient]:
         yield line
 
 
-def shown(control: ControlClient) -> list[Service]:
+def shown(control: ControlClient) -> list[ServiceInfo]:
     return [service_from_json(output) for output in control.get()["services"]]
 
 

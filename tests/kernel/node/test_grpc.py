@@ -93,6 +93,17 @@ def test_readiness_comes_and_goes(pod: Bench, service: str) -> None:
     until(lambda: "169.254.1.1\n" in pod.log("pod", "app"))
 
 
+def test_agnhosts_service(pod: Bench) -> None:
+    command = ("agnhost", "grpc-health-checking", "--port=5000", "--service", "shop")
+    pod.start(pod.workload("pod", "app", *command, port=5000, readiness=asked(service="shop")))
+    until(lambda: ready(pod))
+    for path, is_ready in (("make-not-serving", False), ("make-serving", True)):
+        line = f"exec 3<>/dev/tcp/127.0.0.1/8080; printf 'GET /{path} HTTP/1.0\\r\\n\\r\\n' >&3; head -1 <&3"
+        assert pod.exec("pod", "container/app", "bash", "-c", line) == (0, "HTTP/1.1 200 OK\n")
+        until(lambda is_ready=is_ready: ready(pod) == is_ready)
+    assert "gRPC server starting to listen on :5000" in pod.log("pod", "app")
+
+
 def test_who_does_not_serve_is_restarted(pod: Bench) -> None:
     pod.start(pod.workload("pod", "app", "python3", "-c", SERVER, port=5000, liveness=asked(), grace=1.0))
     first = pod.record("pod", "container/app").pid

@@ -24,7 +24,7 @@ from dnstalk import Told, query, read
 
 from nslab.lab.dns import containers
 from nslab.lab.views import container
-from nslab.proxy.model import Endpoint, Port, Service, to_json
+from nslab.proxy.model import Endpoint, Port, ServiceInfo, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +68,7 @@ class Cluster:
         self.bench.inside(pod, make)
         return made[0]
 
-    def write(self, *services: Service) -> None:
+    def write(self, *services: ServiceInfo) -> None:
         new = self.records.with_name("new")
         new.write_text(json.dumps({"domain": "cluster.local", "services": [to_json(service) for service in services]}))
         new.rename(self.records)
@@ -105,9 +105,9 @@ def dns(bench: Bench) -> Iterator[Cluster]:
 def test_names_over_udp_and_tcp(dns: Cluster) -> None:
     ends = (Endpoint("20.96.1.1", 5432, hostname="db-0"), Endpoint("20.96.1.3", 5432))
     dns.write(
-        Service("default", "svc-b", "10.103.9.116", (Port("http", 8080),)),
-        Service("default", "db", "", (Port("pg", 5432, endpoints=ends),)),
-        Service("other", "away", type="ExternalName", external_name="www.example.org"),
+        ServiceInfo("default", "svc-b", "10.103.9.116", (Port("http", 8080),)),
+        ServiceInfo("default", "db", "", (Port("pg", 5432, endpoints=ends),)),
+        ServiceInfo("other", "away", type="ExternalName", external_name="www.example.org"),
     )
     for ask in (dns.ask, dns.ask_tcp):
         assert ask(SVC).answers == (f"{SVC}. 30 A 10.103.9.116",)
@@ -132,17 +132,17 @@ def test_what_does_not_exist_is_said_at_once(dns: Cluster) -> None:
 
 def test_a_change_is_seen_by_the_next_question(dns: Cluster) -> None:
     for number in range(100):
-        dns.write(Service("default", "svc-b", f"10.103.9.{number}"))
+        dns.write(ServiceInfo("default", "svc-b", f"10.103.9.{number}"))
         assert dns.ask(SVC).answers == (f"{SVC}. 30 A 10.103.9.{number}",)
     dns.write()
     assert dns.ask(SVC).code == "NXDOMAIN"
-    dns.write(Service("default", "svc-b", "10.103.9.7"))
+    dns.write(ServiceInfo("default", "svc-b", "10.103.9.7"))
     assert dns.ask(SVC).code == "NOERROR"
 
 
 def test_many_addresses_take_tcp(dns: Cluster) -> None:
     ends = tuple(Endpoint(f"20.96.{number // 250}.{number % 250}", 80) for number in range(2000))
-    dns.write(Service("default", "many", "", (Port("http", 80, endpoints=ends),)))
+    dns.write(ServiceInfo("default", "many", "", (Port("http", 80, endpoints=ends),)))
     name = "many.default.svc.cluster.local"
     assert dns.ask(name).truncated
     assert dns.ask(name, size=1232).truncated
@@ -152,7 +152,7 @@ def test_many_addresses_take_tcp(dns: Cluster) -> None:
 
 def test_the_log_shows_what_a_search_list_costs(dns: Cluster) -> None:
     """The libc of a container, with the pod's resolv.conf: fewer than five dots, and every suffix is tried first."""
-    dns.write(Service("default", "svc-b", "10.103.9.116"))
+    dns.write(ServiceInfo("default", "svc-b", "10.103.9.116"))
     status, output = dns.bench.exec("client", "container/app", "getent", "ahostsv4", "svc-b")
     assert (status, output.splitlines()[0]) == (0, f"10.103.9.116    STREAM {SVC}")
     assert dns.bench.exec("client", "container/app", "getent", "ahostsv4", "www.example.org") == (2, "")
@@ -170,12 +170,12 @@ def test_names_go_on_without_the_nodes_process(dns: Cluster) -> None:
     os.kill(dns.bench.record("node1", "node").pid, signal.SIGKILL)
     until(lambda: not [record for record in dns.bench.records() if record.role == "node"])
     for address in ("10.0.0.1", "10.0.0.2"):
-        dns.write(Service("default", "svc-b", address))
+        dns.write(ServiceInfo("default", "svc-b", address))
         assert dns.ask(SVC).answers == (f"{SVC}. 30 A {address}",)
 
 
 def test_nonsense_ends_nothing(dns: Cluster) -> None:
-    dns.write(Service("default", "svc-b", "10.103.9.116"))
+    dns.write(ServiceInfo("default", "svc-b", "10.103.9.116"))
     dice, good = random.Random(5), query(SVC, size=1232)
     udp = dns.socket(socket.SOCK_DGRAM, 10053, "kube-dns", "127.0.0.1")
     for _ in range(100):
@@ -202,7 +202,7 @@ MISCOUNTED = b"".join((query(SVC)[:6], struct.pack("!H", 3), query(SVC)[8:]))
 @pytest.mark.parametrize("malformed", [CUT_OFF, MISCOUNTED], ids=["a record is cut off", "records are missing"])
 def test_malformed_questions_do_not_take_the_place_of_others(dns: Cluster, malformed: bytes) -> None:
     """dnsmasq has 150 questions under way at most, each until it has an answer that it knows by its question."""
-    dns.write(Service("default", "svc-b", "10.103.9.116"))
+    dns.write(ServiceInfo("default", "svc-b", "10.103.9.116"))
     udp = dns.socket(socket.SOCK_DGRAM)
     udp.setblocking(False)
     for number in range(1500):

@@ -22,7 +22,7 @@ from nslab.linux.processes.control import ControlClient
 from nslab.objects import process as objects
 from nslab.objects.plan import Add, Remove
 from nslab.objects.process import KubeProxy
-from nslab.proxy.model import Endpoint, Port, Proxy, Service, to_json
+from nslab.proxy.model import Endpoint, Port, Proxy, ServiceInfo, to_json
 from nslab.proxy.names import nft_name, port_hash
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.root
 
 A, B = Endpoint("20.96.0.2", 8080, "node1", pod="default/a"), Endpoint("20.96.0.3", 8080, "node2", pod="default/b")
-WEB = Service("default", "web", "10.96.0.1", (Port("", 80, node_port=30080, endpoints=(A, B)),), "NodePort")
-OTHER = Service("default", "other", "10.96.0.2", (Port("", 80, endpoints=(B,)),))
+WEB = ServiceInfo("default", "web", "10.96.0.1", (Port("", 80, node_port=30080, endpoints=(A, B)),), "NodePort")
+OTHER = ServiceInfo("default", "other", "10.96.0.2", (Port("", 80, endpoints=(B,)),))
 
 
 class Lab:
@@ -54,7 +54,7 @@ class Lab:
         self.proxies[node] = KubeProxy(ns, ns, json.dumps(to_json(proxy)))
         self.pids[node] = self.run([Add(self.proxies[node])])[0]
 
-    def put(self, *services: Service, removed: Iterable[str] = (), whole: bool = True) -> None:
+    def put(self, *services: ServiceInfo, removed: Iterable[str] = (), whole: bool = True) -> None:
         """Put Services; every kube-proxy must follow."""
         with ControlClient(self.bench.lab) as line:
             assert line.put(services, removed, whole=whole, expect=[*self.proxies]) == ()
@@ -224,7 +224,7 @@ def test_what_the_kernel_refuses_is_told_and_tried_again(lab: Lab) -> None:
     until(lambda: log.read_text().count(output) > 1)
 
 
-def in_the_way(service: Service) -> str:
+def in_the_way(service: ServiceInfo) -> str:
     """The name of the set in which nftables mode keeps the clients of a Service's only endpoint."""
     (end,) = service.ports[0].endpoints
     return f"affinity-{nft_name(f'{service.key}/tcp/__{end.ip}/{end.port}')}"
@@ -360,7 +360,7 @@ def flows(lab: Lab) -> list[str]:
 def test_flows_of_udp_to_endpoints_that_are_gone_are_forgotten(lab: Lab) -> None:
     lab.start()
     ends = (Endpoint("192.168.59.100", 53, "node2"), Endpoint("192.168.59.101", 53, "node2"))
-    dns = Service("kube-system", "kube-dns", "10.96.0.10", (Port("dns", 53, "UDP", endpoints=ends[:1]),))
+    dns = ServiceInfo("kube-system", "kube-dns", "10.96.0.10", (Port("dns", 53, "UDP", endpoints=ends[:1]),))
     lab.sh("ip link add eth0 type veth peer name far")
     lab.sh("ip addr add 192.168.59.22/24 dev eth0")
     lab.sh("ip link set eth0 up")
@@ -431,7 +431,7 @@ def test_in_userspace_mode_it_carries_the_traffic(lab: Lab) -> None:
     lab.bench.inside("node1", lambda: made.update(server=socket.create_server(("192.168.59.22", 9000))))
     end = Endpoint("192.168.59.22", 9000, "node1")
     lab.sh("ip route add 10.96.0.0/12 dev lo")
-    lab.put(Service("default", "web", "10.96.0.1", (Port("", 80, endpoints=(end,)),)))
+    lab.put(ServiceInfo("default", "web", "10.96.0.1", (Port("", 80, endpoints=(end,)),)))
     lab.bench.inside("node1", lambda: made.update(client=socket.create_connection(("10.96.0.1", 80), 5)))
     made["server"].settimeout(5)
     peer, address = made["server"].accept()

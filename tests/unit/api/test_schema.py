@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nslab.admission.load import parse_stored, parse_with_warnings
+from nslab.admission.manifest import parse_manifest
 from nslab.api import schema
 from nslab.api.documents import sentence
 from nslab.errors import LabFileError
 from nslab.lab.dump import dump
-from nslab.lab.load import parse_stored, parse_with_warnings
-from nslab.lab.manifest import parse_manifest
 from tests.slow import often
 
 if TYPE_CHECKING:

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from nslab.cli.app import VERBS, main, tree
+from nslab.admission.settings import setting
+from nslab.cli.app import main
+from nslab.cli.commands import tree
 from nslab.cli.parsing import KUBECTL, locale_language, suggestion
+from nslab.cli.verbs import VERBS
 from nslab.errors import UsageError
 from nslab.lab import find
-from nslab.lab.settings import setting
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = tree().commands
@@ -47,6 +49,21 @@ def test_a_command_begins_at_its_first_word(words: str, command: str, container:
     assert (params["host"], [*params["command"]], params["container"]) == ("lab/pod", command.split(), container)
 
 
+@pytest.mark.parametrize(
+    ("words", "wait", "objects"),
+    [
+        ("pod/a", "true", ["pod/a"]),
+        ("pod/a --wait", "true", ["pod/a"]),
+        ("--wait pod/a pod/b", "true", ["pod/a", "pod/b"]),
+        ("pod/a --wait=false", "false", ["pod/a"]),
+        ("-- pod/a --wait", "true", ["pod/a", "--wait"]),
+    ],
+)
+def test_wait_needs_no_value(words: str, wait: str, objects: list[str]) -> None:
+    params = read("delete", "lab", *words.split())
+    assert (params["wait"], [*params["objects"]]) == (wait, objects)
+
+
 @pytest.mark.parametrize("words", [[], ["lab/pod"], ["lab/pod", "--"], ["lab/pod", "-z", "ls"], ["lab/pod", "-c"]])
 def test_what_is_no_command(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
@@ -63,7 +80,7 @@ def test_a_misspelt_verb_is_recognized(typed: str, meant: str) -> None:
     assert suggestion(typed, [*VERBS]) == f"; did you mean {meant}?"
 
 
-@pytest.mark.parametrize("typed", ["cp", "top", "drain", "let", *KUBECTL])
+@pytest.mark.parametrize("typed", ["cp", "drain", "let", *KUBECTL])
 def test_a_verb_of_kubectl_is_not_taken_for_another(typed: str) -> None:
     assert typed not in VERBS
     assert suggestion(typed, [*VERBS]) == f"; {KUBECTL.get(typed, '`nslab --help` lists the verbs')}"
@@ -152,6 +169,6 @@ def test_the_locale_chooses_the_language(
 
 
 def test_a_step_is_shown_by_its_number(capsys: pytest.CaptureFixture[str]) -> None:
-    assert said(capsys, "show", "--step", "6.3") == said(capsys, "show", "services-iptables", "--guide", "--step", "3")
-    assert said(capsys, "show", "--step", "6.3")[1].startswith("6.3 ")
+    assert said(capsys, "show", "--step", "7.3") == said(capsys, "show", "services-iptables", "--guide", "--step", "3")
+    assert said(capsys, "show", "--step", "7.3")[1].startswith("7.3 ")
     assert said(capsys, "show", "--step", "3")[0] == 2

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from nslab.admission.load import load
 from nslab.compiler import compile_lab
 from nslab.compiler.masquerade import signed
 from nslab.compiler.placement import assign_addresses
-from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, Lab
 from nslab.objects import names
-from nslab.objects.needs import Host
+from nslab.objects.needs import HostFeatures
 from nslab.objects.plan import diff
 from nslab.objects.script import command, commands
 
@@ -26,9 +26,9 @@ def lab(encapsulation: str = "IPIP") -> Lab:
     return assign_addresses(replace(load(FILE), encapsulation=Encapsulation(encapsulation)))
 
 
-def lines(machine: str, like: str, encapsulation: str = "IPIP", host: Host | None = None) -> list[str]:
+def lines(machine: str, like: str, encapsulation: str = "IPIP", host: HostFeatures | None = None) -> list[str]:
     """What is typed for one machine that looks like a pattern, without the namespace."""
-    plan = diff((), compile_lab(lab(encapsulation), host or Host()))
+    plan = diff((), compile_lab(lab(encapsulation), host or HostFeatures()))
     ns = names.netns("calico-two-node", machine)
     output = [line for step in plan if step.obj.ns == ns for line in commands(step)]
     short = [line.replace(f" -n {ns}", "").replace(f"ip netns exec {ns} ", "") for line in output]
@@ -65,7 +65,7 @@ def test_the_node_routes() -> None:
         "sysctl -qw net.ipv4.ip_forward=1",
         "sysctl -qw net.netfilter.nf_conntrack_acct=1",
     ]
-    assert lines("node1", "nf_conntrack_acct", host=Host(conntrack=False)) == []
+    assert lines("node1", "nf_conntrack_acct", host=HostFeatures(conntrack=False)) == []
 
 
 WAYS = {
@@ -103,7 +103,7 @@ def test_the_drivers_tunnel_is_set_not_made() -> None:
 
 
 def test_without_the_driver_a_process_stands_in() -> None:
-    assert lines("node1", "tun", host=Host(ipip=False))[:6] == [
+    assert lines("node1", "tun", host=HostFeatures(ipip=False))[:6] == [
         "ip tuntap add dev tunl0 mode tun",
         "ip link set tunl0 mtu 1480",
         "sysctl -qw net.ipv6.conf.tunl0.disable_ipv6=1",
@@ -195,13 +195,13 @@ def test_the_client_and_the_switch_know_nothing_of_pods() -> None:
 def test_every_object_comes_after_what_it_lies_on() -> None:
     for encapsulation in Encapsulation:
         given = set()
-        for obj in compile_lab(lab(encapsulation), Host(ipip=False)):
+        for obj in compile_lab(lab(encapsulation), HostFeatures(ipip=False)):
             missing = [key for key in obj.requires if key not in given and key[0] not in ("Addressed", "Mac")]
             assert missing in ([], [("LinkUp", obj.ns, getattr(obj, "dev", ""))]), obj
             given.update(obj.provides)
 
 
 def test_compiling_twice_says_the_same() -> None:
-    first, second = (compile_lab(lab(), Host()) for _ in range(2))
+    first, second = (compile_lab(lab(), HostFeatures()) for _ in range(2))
     assert [command(step) for step in diff((), first)] == [command(step) for step in diff((), second)]
     assert len({obj.key for obj in first}) == len(first)

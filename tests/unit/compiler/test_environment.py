@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.admission.load import parse, parse_with_warnings
+from nslab.admission.warn_sources import MOST_LINKS
 from nslab.compiler.environment import Surroundings, expand
 from nslab.compiler.placement import assign_addresses
 from nslab.compiler.pods import workload
-from nslab.lab.load import parse, parse_with_warnings
 from nslab.lab.sources import resource
-from nslab.lab.warn_sources import MOST_LINKS
 from nslab.objects.base import Add, Remove
 from nslab.objects.script import commands
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from nslab.admission.load import load
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
-from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, Lab
-from nslab.objects.needs import Host
+from nslab.objects.needs import HostFeatures
 from nslab.objects.plan import diff
 from nslab.objects.script import numbered
 
@@ -24,19 +24,19 @@ ROOT = Path(__file__).parents[3]
 LABS = sorted(path.parent.name for path in (ROOT / "labs").glob("*/lab.yaml"))
 
 
-def variants() -> dict[str, tuple[Lab, Host]]:
+def variants() -> dict[str, tuple[Lab, HostFeatures]]:
     """Each lab as it is shipped; those with an overlay in every encapsulation, and without the ipip driver."""
-    found = {name: (assign_addresses(load(ROOT / "labs" / name / "lab.yaml")), Host()) for name in LABS}
+    found = {name: (assign_addresses(load(ROOT / "labs" / name / "lab.yaml")), HostFeatures()) for name in LABS}
     for name in ("calico-two-node", "calico-cross-subnet"):
         overlay, _ = found[name]
         for encapsulation in Encapsulation:
             if encapsulation is not overlay.encapsulation:
-                found[f"{name}-{encapsulation}"] = replace(overlay, encapsulation=encapsulation), Host()
-    found["calico-two-node-stand-in"] = found["calico-two-node"][0], Host(ipip=False)
+                found[f"{name}-{encapsulation}"] = replace(overlay, encapsulation=encapsulation), HostFeatures()
+    found["calico-two-node-stand-in"] = found["calico-two-node"][0], HostFeatures(ipip=False)
     return found
 
 
-def text_of(lab: Lab, host: Host) -> str:
+def text_of(lab: Lab, host: HostFeatures) -> str:
     """The plan's commands, each part headed by who does it."""
     parts = groupby(numbered(diff((), compile_lab(lab, host))), key=lambda part: part[0])
     return "\n".join(f"# {by}\n" + "".join(f"{line}\n" for _, lines in some for line in lines) for by, some in parts)

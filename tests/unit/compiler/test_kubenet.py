@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from nslab.admission.load import load
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
-from nslab.lab.load import load
 from nslab.objects import names
-from nslab.objects.needs import Host
+from nslab.objects.needs import HostFeatures
 from nslab.objects.plan import diff
 from nslab.objects.script import commands
 
@@ -17,9 +17,9 @@ FILE = Path(__file__).parents[3] / "labs" / "kubenet-two-node" / "lab.yaml"
 CABLE = names.kubenet_veth("default", "pod-b")
 
 
-def lines(machine: str, like: str, host: Host | None = None) -> list[str]:
+def lines(machine: str, like: str, host: HostFeatures | None = None) -> list[str]:
     """What is typed for one machine that looks like a pattern, without the namespace."""
-    plan = diff((), compile_lab(assign_addresses(load(FILE)), host or Host()))
+    plan = diff((), compile_lab(assign_addresses(load(FILE)), host or HostFeatures()))
     ns = names.netns("kubenet-two-node", machine)
     output = [line for step in plan if step.obj.ns == ns for line in commands(step)]
     short = [line.replace(f" -n {ns}", "").replace(f"ip netns exec {ns} ", "") for line in output]
@@ -62,4 +62,4 @@ def test_what_leaves_the_cluster_has_the_nodes_address() -> None:
 def test_bridged_packets_pass_iptables_where_the_kernel_can() -> None:
     assert lines("node1", "bridge-nf") == ["sysctl -qw net.bridge.bridge-nf-call-iptables=1"]
     assert lines("switch", "bridge-nf") == ["sysctl -qw net.bridge.bridge-nf-call-iptables=0"]
-    assert lines("node1", "bridge-nf", Host(bridge_netfilter=False)) == []
+    assert lines("node1", "bridge-nf", HostFeatures(bridge_netfilter=False)) == []

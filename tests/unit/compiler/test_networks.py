@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from nslab.admission.load import load
 from nslab.compiler.networks import NETWORKS, network
 from nslab.lab.find import folder
-from nslab.lab.load import load
 from nslab.lab.types import Plugin
 
 ROOT = Path(__file__).parents[3] / "nslab"

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.admission.load import load
 from nslab.compiler import compile_lab
 from nslab.compiler.networks import network
 from nslab.compiler.networks.no_cni import sort_out
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import LabFileError
 from nslab.lab.find import folder
-from nslab.lab.load import load
 from nslab.lab.types import Encapsulation
 from nslab.objects.inet import Address, Route
-from nslab.objects.needs import Host
+from nslab.objects.needs import HostFeatures
 from nslab.objects.plan import diff
 from nslab.objects.ports import BridgePort
 from nslab.objects.sysctl import Sysctl
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nslab.objects.base import KernelObject
 
 LAB = assign_addresses(load(folder() / "by-hand-cni" / "lab.yaml"))
-WANT = compile_lab(LAB, Host())
+WANT = compile_lab(LAB, HostFeatures())
 NODE, SWITCH = "nslab.by-hand-cni.node1", "nslab.by-hand-cni.switch"
 ROUTE = IPv4Network("20.96.2.0/24"), "eth0", IPv4Address("192.168.59.23")
 
@@ -72,7 +72,7 @@ def test_what_the_lab_made_is_mended() -> None:
 
 
 def test_probe_expects_what_holds_however_it_is_built() -> None:
-    asked = survey(LAB, Host()).probes
+    asked = survey(LAB, HostFeatures()).probes
     seen = {(probe.source, probe.target): str(probe.expected_source or "") for probe in asked if probe.kind is Kind.TCP}
     assert seen["pod-a", "pod-c"] == "20.96.1.2", "no translation between pods"
     assert seen["pod-a", "client"] == "192.168.59.22", "nor without it on the way out"

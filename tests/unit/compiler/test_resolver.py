@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.admission.load import parse, parse_with_warnings
 from nslab.compiler.endpoints import resolve
 from nslab.compiler.placement import assign_addresses
 from nslab.compiler.pods import sandbox
 from nslab.errors import LabFileError
-from nslab.lab.load import parse, parse_with_warnings
 
 if TYPE_CHECKING:
     from nslab.lab.types import Lab

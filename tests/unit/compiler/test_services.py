@@ -118,7 +118,7 @@ def test_a_kube_proxy_knows_its_nodes_addresses_and_when_to_be_brief() -> None:
     proxy = proxy_of(LAB, LAB.nodes[0], FULL, ())
     assert proxy.addresses == ("192.168.59.22", "20.111.156.0")  # tunl0's, too
     assert (proxy.cluster_cidr, proxy.large) == ("20.96.0.0/12", False)
-    many = model.Service(
+    many = model.ServiceInfo(
         "a", "b", "10.96.0.9", ports=(model.Port("", 80, endpoints=(model.Endpoint("192.0.2.1", 1),) * 1001),)
     )
     assert proxy_of(LAB, LAB.nodes[0], FULL, [many]).large

@@ -8,14 +8,14 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
+from nslab.admission.load import load, parse
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
 from nslab.compiler.subnets import connected, encapsulated, gateway, next_hop, reachable_from
 from nslab.lab.find import find
-from nslab.lab.load import load, parse
 from nslab.lab.types import Encapsulation, Lab
 from nslab.objects import names
-from nslab.objects.needs import Host
+from nslab.objects.needs import HostFeatures
 from nslab.objects.plan import diff
 from nslab.objects.script import commands
 
@@ -45,7 +45,7 @@ def lab(encapsulation: str = "IPIPCrossSubnet", *, bgp: bool = False) -> Lab:
 def lines(of: Lab, machine: str, like: str) -> list[str]:
     """What is typed for one machine that looks like a pattern, without the namespace."""
     ns = names.netns(of.name, machine)
-    plan = diff((), compile_lab(of, Host()))
+    plan = diff((), compile_lab(of, HostFeatures()))
     output = [line.replace(f" -n {ns}", "") for step in plan if step.obj.ns == ns for line in commands(step)]
     return [line for line in output if re.search(like, line)]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from nslab.admission.load import parse, parse_with_warnings
 from nslab.compiler.endpoints import resolve
 from nslab.components.controllers.endpoints import masked
 from nslab.dataclass import replace
-from nslab.lab.load import parse, parse_with_warnings
 from nslab.proxy.model import to_json
 
 LAB = """\

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from nslab.admission.change import applied_with_warnings
+from nslab.admission.load import parse, parse_stored, parse_with_warnings
 from nslab.compiler.environment import Surroundings
 from nslab.compiler.placement import assign_addresses
 from nslab.compiler.pods import sandbox, workload
 from nslab.errors import LabFileError
-from nslab.lab.change import applied_with_warnings
 from nslab.lab.dump import dump
-from nslab.lab.load import parse, parse_stored, parse_with_warnings
 from nslab.objects.container import File, Mount, PodVolume
 
 MIB = 1 << 20

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 import pytest
 
-from nslab.cli.app import VERBS, tree
+from nslab.admission.load import parse
+from nslab.admission.manifest import parse_manifest
+from nslab.admission.settings import SETTINGS
+from nslab.cli.commands import tree
 from nslab.cli.docs import topics
 from nslab.cli.reference import HEADING, reference
+from nslab.cli.verbs import VERBS
 from nslab.lab.find import names
-from nslab.lab.load import parse
-from nslab.lab.manifest import parse_manifest
-from nslab.lab.settings import SETTINGS
 from nslab.lab.stream import ACTED_ON, lab_schema
 from nslab.lab.types import ProxyMode
 from tests.documents import EXEMPT, FILES, ROOT, TEXTS, fences, files, section
@@ -98,7 +99,7 @@ def test_what_is_exempt_is_shown() -> None:
 
 
 def test_each_verb_is_documented() -> None:
-    rows = re.findall(r"^\| `nslab (\w+)", TEXTS["commands"], re.MULTILINE)
+    rows = re.findall(r"^\| `nslab ([\w-]+)", TEXTS["commands"], re.MULTILINE)
     assert rows == [*VERBS]
 
 
@@ -123,7 +124,7 @@ def test_all_that_a_command_can_run_in_is_named() -> None:
 
 def test_logs_are_of_pods() -> None:
     (host, *_) = COMMANDS["logs"].params
-    assert (host.make_metavar(), host.help) == ("LAB/POD", "A pod.")
+    assert (host.make_metavar(), host.help) == ("LAB/POD", "A pod; with -l, the lab.")
 
 
 @pytest.mark.parametrize("verb", COMMANDS)
@@ -135,7 +136,7 @@ def test_the_reference_lacks_no_option(verb: str) -> None:
 
 
 def test_options_in_the_table_are_options_of_the_verb() -> None:
-    for verb, row in re.findall(r"^\| `nslab (\w+)(.*)", TEXTS["commands"], re.MULTILINE):
+    for verb, row in re.findall(r"^\| `nslab ([\w-]+)(.*)", TEXTS["commands"], re.MULTILINE):
         known = {flag for option in COMMANDS[verb].params for flag in (*option.opts, *option.secondary_opts)}
         assert {*re.findall(r"(?<![\w-])--?[a-z][a-z-]*", row)} <= known
 

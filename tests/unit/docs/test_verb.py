@@ -10,7 +10,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from nslab.cli.app import build
+from nslab.cli.commands import build
 from nslab.cli.docs import topics
 from nslab.errors import UsageError
 from nslab.views.markdown import lines

@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from nslab.admission.load import load
 from nslab.compiler.placement import assign_addresses
 from nslab.exercises.ask import questions
 from nslab.exercises.grade import Graded, Seen, done, grade, next_one, seen
@@ -18,7 +19,6 @@ from nslab.exercises.rounds import ask_all
 from nslab.exercises.types import Ask, By, Check, Expect, Fact, Goal, Language, Show, Translated
 from nslab.exercises.words import _ENGLISH, _KOREAN, sentence, summary
 from nslab.lab.find import folder
-from nslab.lab.load import load
 from nslab.probes import CallResult, Outcome, Result, Try
 
 if TYPE_CHECKING:

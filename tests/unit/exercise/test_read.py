@@ -9,13 +9,13 @@ import jsonschema
 import pytest
 import yaml
 
+from nslab.admission.load import load
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import LabFileError
 from nslab.exercises.read import check_schema, goals_beside, read_check
 from nslab.exercises.targets import target
 from nslab.exercises.types import Ask, By, Expect, Fact, Language, Show, Translated
 from nslab.lab.find import folder, shipped
-from nslab.lab.load import load
 
 if TYPE_CHECKING:
     from pathlib import Path

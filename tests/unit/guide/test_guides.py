@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner
 
-from nslab.cli.app import build
+from nslab.admission.load import load
+from nslab.cli.commands import build
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import UsageError
 from nslab.lab.course import course, guide_file
 from nslab.lab.find import COURSE, find, folder, in_course, names, shipped
-from nslab.lab.load import load
 from nslab.views.guide import Page, number_of, read, render, step
 from nslab.views.markdown import lines
 from nslab.views.table import width
@@ -126,7 +126,7 @@ def test_no_paragraph_is_wider_than_the_terminal(path: Path) -> None:
 def test_show_prints_a_guide_without_colours_into_a_pipe() -> None:
     printed = CliRunner().invoke(build(), ["show", "pause-pod", "--guide", "--lang", "ko"])
     assert printed.exit_code == 0
-    assert printed.output.startswith("1. Pause 컨테이너\n")
+    assert printed.output.startswith("2. Pause 컨테이너\n")
     assert "    $ nslab up pause-pod\n" in printed.output
     assert "\033" not in printed.output
     assert "{" not in re.sub(r"{{json[^}]*}}", "", printed.output)
@@ -134,7 +134,7 @@ def test_show_prints_a_guide_without_colours_into_a_pipe() -> None:
 
 def test_show_tells_of_the_guide() -> None:
     printed = CliRunner().invoke(build(), ["show", "kubenet-two-node"]).output.splitlines()[-1]
-    assert printed == "Guide 2 of the course: nslab show kubenet-two-node --guide (in Korean: --lang ko)"
+    assert printed == "Guide 3 of the course: nslab show kubenet-two-node --guide (in Korean: --lang ko)"
 
 
 @pytest.mark.parametrize(("no_colour", "coloured"), [("", True), ("1", False)])
@@ -146,7 +146,7 @@ def test_a_terminal_gets_bold_headings_unless_its_user_says_no(no_colour: str, c
         printed = os.read(ours, 4096).decode()
         os.close(theirs)
         os.close(ours)  # the rest is not read: whoever writes it may not wait for us
-    assert printed.startswith("\033[1m1. Pause containers\033[0m" if coloured else "1. Pause containers\r\n")
+    assert printed.startswith("\033[1m2. Pause containers\033[0m" if coloured else "2. Pause containers\r\n")
 
 
 def test_a_lab_without_a_guide_says_so(tmp_path: Path) -> None:

@@ -13,13 +13,14 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nslab.admission import load
+from nslab.admission.load import parse, parse_stored
 from nslab.api import documents
 from nslab.errors import LabFileError
 from nslab.lab import dump as dumped
-from nslab.lab import load, views
+from nslab.lab import views
 from nslab.lab.defaults import complete, gateway
 from nslab.lab.dump import dump
-from nslab.lab.load import parse, parse_stored
 from nslab.lab.network_rules import RULES
 from nslab.lab.status import merge_status
 from nslab.lab.types import ONE_NUMBER, Client, Lab, Node
@@ -196,9 +197,8 @@ def assert_valid(lab: Lab) -> None:
         assert pod.uid
         assert LABEL.fullmatch(pod.hostname)
         assert all(c.builtin or (c.command and c.command[0]) for c in pod.containers)
-        ports = [(port.port, port.protocol) for container in pod.containers for port in container.ports]
-        assert len(set(ports)) == len(ports)
-        assert all(0 < port < 65536 for port, _ in ports)
+        ports = [port.port for container in pod.containers for port in container.ports]
+        assert all(0 < port < 65536 for port in ports)
 
 
 def assert_services(lab: Lab) -> None:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.admission.change import applied, applied_with_warnings, deleted, scaled
+from nslab.admission.load import parse, parse_stored
 from nslab.errors import LabFileError, UsageError
-from nslab.lab.change import applied, applied_with_warnings, deleted, scaled
 from nslab.lab.dump import dump
-from nslab.lab.load import parse, parse_stored
+from nslab.lab.status import merge_status
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -213,11 +214,49 @@ def test_delete_what_is_not_there(words: tuple[str, ...], sentence: str) -> None
     assert str(caught.value) == sentence
 
 
-def test_a_replica_is_not_deleted_alone() -> None:
+def test_a_deleted_replica_has_a_successor() -> None:
     lab = running()
-    name = next(pod.name for pod in lab.pods if pod.owner)
-    with pytest.raises(UsageError, match=f"pod {name} is a replica of deployment default/web"):
-        deleted(lab, (f"pod/{name}",))
+    mine = [pod for pod in lab.pods if pod.owner]
+    made, lines = deleted(lab, (f"pod/{mine[0].name}",))
+    assert lines == (f'pod "{mine[0].name}" deleted',)
+    now = [pod for pod in made.pods if pod.owner]
+    assert now[:-1] == mine[1:]
+    new = now[-1]
+    assert new.name not in {pod.name for pod in mine}
+    assert new.labels == mine[0].labels, "of the same template"
+    assert new.uid not in {pod.uid for pod in mine}
+    assert (new.assigned, made.controllers) == (None, lab.controllers)
+    assert parse_stored(dump(made), "kept") == made
+    again, _ = deleted(made, (f"pod/{new.name}",))
+    assert not {pod.name for pod in again.pods if pod.owner} & {mine[0].name, new.name}
+    assert merge_status(parse(FILE, "x"), again).pods == again.pods, "the file knows nothing of it"
+
+
+SETS = """\
+---
+apiVersion: apps/v1
+kind: KIND
+metadata: {name: s}
+spec:
+  selector: {matchLabels: {app: s}}
+  template:
+    metadata: {labels: {app: s}}
+    spec: {containers: [{name: c, command: [sleep, infinity]}]}
+"""
+
+
+@pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet", "ReplicaSet"])
+def test_a_successor_takes_the_place_of_its_predecessor(kind: str) -> None:
+    lab, _ = applied(running(), SETS.replace("KIND", kind))
+    (before, *others) = [pod for pod in lab.pods if pod.owner.startswith(kind)]
+    made, _ = deleted(lab, ("pod", before.name))
+    (after, *rest) = [pod for pod in made.pods if pod.owner.startswith(kind)]
+    assert (rest, after.node) == (others, before.node)
+    assert (after.name == before.name) is (kind == "StatefulSet")
+    assert (after.uid == before.uid, after.assigned) == (False, None)
+    kept = merge_status(made, lab)
+    assert [pod.uid for pod in kept.pods if pod.name == after.name] == [after.uid], "it is another pod"
+    assert parse_stored(dump(made), "kept") == made
 
 
 def test_scale() -> None:

@@ -13,13 +13,13 @@ sys.path.insert(0, str(Path(__file__).parents[3] / "scripts"))
 
 import corpus
 
+from nslab.admission.load import load, load_with_warnings, parse_stored
+from nslab.admission.manifest import read_manifest
 from nslab.api.documents import sources_of
 from nslab.app.listener import QUIET
 from nslab.app.plan import plan
 from nslab.compiler.endpoints import resolve
 from nslab.lab.dump import dump
-from nslab.lab.load import load, load_with_warnings, parse_stored
-from nslab.lab.manifest import read_manifest
 from nslab.objects.script import script
 from nslab.proxy.model import Proxy
 from nslab.proxy.render import render

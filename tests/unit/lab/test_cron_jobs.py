@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from nslab.admission.change import applied
+from nslab.admission.load import parse, parse_with_warnings
 from nslab.errors import LabFileError
-from nslab.lab.change import applied
-from nslab.lab.load import parse, parse_with_warnings
 
 GOOD = """\
 apiVersion: batch/v1

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.admission.change import applied, scaled
+from nslab.admission.load import load, load_with_warnings, parse, parse_stored, parse_with_warnings
 from nslab.compiler.endpoints import resolve
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import LabFileError
-from nslab.lab.change import applied, scaled
 from nslab.lab.dump import dump
-from nslab.lab.load import load, load_with_warnings, parse, parse_stored, parse_with_warnings
 from nslab.runtime.health_check import HealthCheck
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def test_what_kubectl_prints_comes_up_without_what_the_server_said() -> None:
         (controller("StatefulSet", "db", "replicas: 2, serviceName: db, ordinals: {start: 5}, "), ["db-5", "db-6"]),
         (controller("ReplicaSet", "rs", "replicas: 2, "), ["rs-", "rs-"]),
         (controller("DaemonSet", "agent"), ["agent-", "agent-"]),
-        (controller("Job", "once", "completions: 3, ", "batch/v1", "Never"), ["once-"] * 3),
+        (controller("Job", "once", "completions: 3, parallelism: 3, ", "batch/v1", "Never"), ["once-"] * 3),
         (controller("Job", "once", "suspend: true, ", "batch/v1", "Never"), []),
     ],
 )

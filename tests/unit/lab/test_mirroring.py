@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.admission.change import applied, deleted
+from nslab.admission.load import parse, parse_stored, parse_with_warnings
+from nslab.admission.manifest import parse_manifest
 from nslab.compiler.endpoints import resolve
 from nslab.errors import LabFileError
-from nslab.lab.change import applied, deleted
 from nslab.lab.dump import dump
-from nslab.lab.load import parse, parse_stored, parse_with_warnings
-from nslab.lab.manifest import parse_manifest
 
 if TYPE_CHECKING:
     from nslab.lab.types import Lab

@@ -14,16 +14,16 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nslab.admission.load import parse, parse_stored
 from nslab.api.compound_shapes import Many, OneOrMany, RecordShape, Table
 from nslab.api.schema import compiled, shape_of
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import LabFileError
 from nslab.lab.dump import dump
-from nslab.lab.load import parse, parse_stored
 from nslab.lab.stream import lab_schema
 from nslab.objects import script as shell
-from nslab.objects.needs import Host
+from nslab.objects.needs import HostFeatures
 from nslab.objects.plan import diff
 from nslab.probes import survey, survey_services
 from tests.slow import often
@@ -164,7 +164,7 @@ def holds(source: str) -> None:
             assert problem.sentence.isprintable(), problem
             assert len(problem.sentence) < 1000, problem.sentence[:200]
         return
-    host = Host(ipip=False, ipip_fallback=False, sctp=False)
+    host = HostFeatures(ipip=False, ipip_fallback=False, sctp=False)
     state = compile_lab(lab, host)
     assert shell.script(diff((), state), "", "nslab.lab.")
     assert survey(lab, host).probes

@@ -6,9 +6,9 @@ import os
 
 import pytest
 
+from nslab.admission.change import applied
+from nslab.admission.load import parse, parse_with_warnings
 from nslab.errors import LabFileError
-from nslab.lab.change import applied
-from nslab.lab.load import parse, parse_with_warnings
 
 LAB = """\
 apiVersion: nslab/v1

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.admission.change import applied, scaled
+from nslab.admission.load import load, load_with_warnings, parse_stored
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import adopted, assign_addresses
 from nslab.errors import LabFileError, UsageError
-from nslab.lab.change import applied, scaled
 from nslab.lab.dump import dump
-from nslab.lab.load import load, load_with_warnings, parse_stored
 from nslab.lab.plugins import network_of
 from nslab.lab.status import merge_status
 from nslab.lab.types import Cni, Encapsulation, Plugin

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from nslab.admission.load import parse
 from nslab.errors import UsageError
 from nslab.lab.dump import documents
-from nslab.lab.load import parse
 from nslab.lab.resources import meant
 from nslab.lab.selection import matching, resource, selected
 

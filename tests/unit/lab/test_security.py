@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nslab.admission.load import parse, parse_stored, parse_with_warnings
 from nslab.api.quantity import MOST, whole
 from nslab.app.plan import beyond
 from nslab.compiler import compile_lab
@@ -19,7 +20,6 @@ from nslab.components.kubelet import rights
 from nslab.components.kubelet.container import Spec
 from nslab.lab import security
 from nslab.lab.dump import dump
-from nslab.lab.load import parse, parse_stored, parse_with_warnings
 from nslab.lab.pod_types import Resources, SecurityContext
 from nslab.linux.processes.agents import _requests
 from nslab.objects.container import ROOT, USUAL, Limits, Security, Workload

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.admission import load, validate
 from nslab.api import documents
 from nslab.errors import LabFileError
-from nslab.lab import load, validate
 from nslab.lab.types import Encapsulation
 from nslab.objects import names
 

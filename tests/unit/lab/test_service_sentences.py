@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.admission.load import parse_with_warnings
 from nslab.errors import LabFileError
-from nslab.lab.load import parse_with_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.admission.load import parse, parse_stored
+from nslab.admission.manifest import load_manifest, parse_manifest
 from nslab.errors import LabFileError
 from nslab.lab.defaults import host_name
 from nslab.lab.dump import dump
-from nslab.lab.load import parse, parse_stored
-from nslab.lab.manifest import load_manifest, parse_manifest
 from nslab.lab.pod_types import Protocol, RestartPolicy
 from nslab.lab.service_types import Service, TrafficPolicy
 from nslab.lab.status import merge_status

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from nslab.admission.load import load
+from nslab.admission.settings import changed_settings, with_settings
 from nslab.errors import LabFileError, UsageError
-from nslab.lab.load import load
-from nslab.lab.settings import changed_settings, with_settings
 
 LABS = Path(__file__).parents[3] / "labs"
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
+from nslab.admission.load import parse, parse_stored
 from nslab.compiler.placement import assign_addresses
 from nslab.lab.dump import dump
-from nslab.lab.load import parse, parse_stored
 from nslab.lab.status import merge_status, with_released
 
 if TYPE_CHECKING:

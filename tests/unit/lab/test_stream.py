@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.admission.change import applied, deleted
+from nslab.admission.load import parse, parse_with_warnings
 from nslab.errors import LabFileError
-from nslab.lab.change import applied, deleted
 from nslab.lab.dump import dump
-from nslab.lab.load import parse, parse_with_warnings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,9 +6,9 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
+from nslab.admission.load import parse, parse_stored
 from nslab.errors import LabFileError
 from nslab.lab.dump import dump
-from nslab.lab.load import parse, parse_stored
 from nslab.lab.stream import lab_schema as schema
 from nslab.lab.subnets import distances
 from nslab.lab.types import Router

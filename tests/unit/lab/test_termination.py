@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.admission.change import applied, deleted, scaled
+from nslab.admission.load import parse, parse_stored
 from nslab.compiler.endpoints import resolve
 from nslab.compiler.placement import assign_addresses
-from nslab.lab.change import applied, deleted, scaled
 from nslab.lab.dump import dump
-from nslab.lab.load import parse, parse_stored
 from nslab.lab.termination import key, timestamp, with_terminating, without, without_terminating
 
 if TYPE_CHECKING:

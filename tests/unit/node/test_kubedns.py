@@ -24,7 +24,7 @@ from nslab.components.images.dns_records import DOMAIN
 from nslab.components.images.kubedns import RecordsFile, parse, respond
 from nslab.lab import dns as dns_pod
 from nslab.lab.views import container
-from nslab.proxy.model import Endpoint, Port, Service, to_json
+from nslab.proxy.model import Endpoint, Port, ServiceInfo, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,18 +39,20 @@ DB = (
     Endpoint("20.96.1.3", 5432),
 )
 SERVICES = (
-    Service(
+    ServiceInfo(
         "default", "svc-b", "10.103.9.116", (Port("http", 8080, endpoints=WEB), Port("", 53, "UDP", endpoints=WEB))
     ),
-    Service("default", "db", "", (Port("pg", 5432, endpoints=DB),)),
-    Service("default", "early", "", (Port("", 1, endpoints=(replace(DB[1], ready=True),)),), publish_not_ready=True),
-    Service("default", "late", "", (Port("", 1, endpoints=DB[1:2]),), publish_not_ready=True),
-    Service("default", "nobody", "", (Port("http", 80),)),
-    Service("other", "away", type="ExternalName", external_name="www.example.org"),
-    Service("other", "near", type="ExternalName", external_name="svc-b.default.svc.cluster.local"),
-    Service("other", "lost", type="ExternalName", external_name="x.default.svc.cluster.local"),
-    Service("other", "loop", type="ExternalName", external_name="loop.other.svc.cluster.local"),
-    Service("kube-system", "kube-dns", "10.96.0.10", (Port("dns", 53, "UDP"), Port("dns-tcp", 53))),
+    ServiceInfo("default", "db", "", (Port("pg", 5432, endpoints=DB),)),
+    ServiceInfo(
+        "default", "early", "", (Port("", 1, endpoints=(replace(DB[1], ready=True),)),), publish_not_ready=True
+    ),
+    ServiceInfo("default", "late", "", (Port("", 1, endpoints=DB[1:2]),), publish_not_ready=True),
+    ServiceInfo("default", "nobody", "", (Port("http", 80),)),
+    ServiceInfo("other", "away", type="ExternalName", external_name="www.example.org"),
+    ServiceInfo("other", "near", type="ExternalName", external_name="svc-b.default.svc.cluster.local"),
+    ServiceInfo("other", "lost", type="ExternalName", external_name="x.default.svc.cluster.local"),
+    ServiceInfo("other", "loop", type="ExternalName", external_name="loop.other.svc.cluster.local"),
+    ServiceInfo("kube-system", "kube-dns", "10.96.0.10", (Port("dns", 53, "UDP"), Port("dns-tcp", 53))),
 )
 
 
@@ -62,7 +64,7 @@ class Folder:
         self.fd = os.open(path, os.O_PATH)
         self.zone = RecordsFile(self.fd)
 
-    def write(self, *services: Service) -> None:
+    def write(self, *services: ServiceInfo) -> None:
         self.put(json.dumps({"domain": "cluster.local", "services": [to_json(service) for service in services]}))
 
     def put(self, text: str) -> None:
@@ -238,7 +240,7 @@ def test_capital_letters_are_the_same_name_and_come_back(dns: Folder) -> None:
 
 def test_large_answers_are_cut_off_over_udp_and_whole_over_tcp(empty: Folder) -> None:
     ends = tuple(Endpoint(f"20.96.{number // 250}.{number % 250}", 80) for number in range(3000))
-    empty.write(Service("default", "many", "", (Port("http", 80, endpoints=ends),)))
+    empty.write(ServiceInfo("default", "many", "", (Port("http", 80, endpoints=ends),)))
     name = "many.default.svc.cluster.local"
     for size in (0, 512, 1232, 4096, 9000):
         answer = respond(query(name, size=size), empty.zone, 0)
@@ -258,7 +260,7 @@ def test_large_answers_are_cut_off_over_udp_and_whole_over_tcp(empty: Folder) ->
 
 def test_extra_records_that_do_not_fit_are_no_loss(empty: Folder) -> None:
     ends = tuple(Endpoint(f"20.96.0.{number}", 80) for number in range(7))
-    empty.write(Service("default", "h", "", (Port("p", 80, endpoints=ends),)))
+    empty.write(ServiceInfo("default", "h", "", (Port("p", 80, endpoints=ends),)))
     shown = empty.ask("_p._tcp.h.default.svc.cluster.local", "SRV")
     assert (len(shown.answers), shown.truncated) == (7, False)
     assert 0 < len(shown.additional) < 7
@@ -268,7 +270,7 @@ def test_records_follow_the_file_at_once(empty: Folder) -> None:
     name = "svc-b.default.svc.cluster.local"
     assert empty.ask(name).code == "SERVFAIL"
     for number in range(50):
-        empty.write(Service("default", "svc-b", f"10.96.0.{number}"))
+        empty.write(ServiceInfo("default", "svc-b", f"10.96.0.{number}"))
         assert empty.ask(name).answers == a("svc-b.default.svc", f"10.96.0.{number}")
     empty.write()
     assert empty.ask(name).code == "NXDOMAIN"
@@ -287,8 +289,8 @@ def test_a_file_that_cannot_be_read_changes_nothing(dns: Folder, text: str) -> N
 
 
 def test_one_bad_service_is_not_the_end_of_the_others(empty: Folder) -> None:
-    bad = Service("default", "bad", type="ExternalName", external_name=f"{'x' * 64}.org")
-    empty.write(bad, Service("default", "good", "10.96.0.1"))
+    bad = ServiceInfo("default", "bad", type="ExternalName", external_name=f"{'x' * 64}.org")
+    empty.write(bad, ServiceInfo("default", "good", "10.96.0.1"))
     assert empty.ask("bad.default.svc.cluster.local").code == "SERVFAIL"
     assert empty.ask("good.default.svc.cluster.local").code == "NOERROR"
 

@@ -9,7 +9,7 @@ import pytest
 from nslab.compiler.pods import check
 from nslab.components.kubelet import crilog, exit_status, restart, status
 from nslab.components.kubelet.exit_status import UNKNOWN
-from nslab.components.kubelet.health import LONGEST_HEADER, Verdict, complaint, request, whole
+from nslab.components.kubelet.health import LONGEST_HEADER, Health, complaint, request, whole
 from nslab.components.runtime.loop import Loop
 from nslab.lab.pod_types import Container, ContainerPort
 from nslab.runtime.health_check import HealthCheck
@@ -67,7 +67,7 @@ def test_who_had_no_more_memory() -> None:
      ("++--+--", True), ("++---+", False), ("++---++", True)],
 )  # fmt: skip
 def test_it_takes_several_answers_in_a_row(answers: str, good: bool) -> None:
-    verdict, asked = Verdict(False), HealthCheck("httpGet", 80, successes=2, failures=3)
+    verdict, asked = Health(False), HealthCheck("httpGet", 80, successes=2, failures=3)
     for answer in answers:
         verdict.hear(asked, answer == "+")
     assert verdict.good is good

@@ -31,6 +31,10 @@ class Container:
         self._left = list(left)
         self.killed: list[str] = []
         self.lines: list[str] = []
+        self.events: list[tuple[str, str]] = []
+
+    def record(self, reason: str, message: str) -> None:
+        self.events.append((reason, message))
 
     def command(self, check: HealthCheck, done: Ran) -> None:
         left = self._left.pop(0) if len(self._left) > 1 else self._left[0]

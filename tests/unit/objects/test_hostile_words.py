@@ -16,19 +16,19 @@ import yaml
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
+from nslab.admission.load import parse
 from nslab.cni.chain import Program, Wiring, invocation
 from nslab.cni.config import read
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import LabFileError
-from nslab.lab.load import parse
 from nslab.objects.attachment import Attachment
 from nslab.objects.container import Workload
 from nslab.objects.ipset import IpSet, SetMember
 from nslab.objects.iptables import Chain, Jump
 from nslab.objects.links import Veth
 from nslab.objects.namespaces import Netns
-from nslab.objects.needs import Host
+from nslab.objects.needs import HostFeatures
 from nslab.objects.plan import Add, Remove, Replace, Step, diff
 from nslab.objects.script import commands, script
 from tests.slow import often
@@ -82,7 +82,7 @@ def lab(command: list[str], env: list[tuple[str, str]]) -> str:
 
 def objects(command: list[str], env: list[tuple[str, str]]) -> tuple[KernelObject, ...]:
     """What is compiled of it."""
-    return compile_lab(assign_addresses(parse(lab(command, env), "lab.yaml")), Host())
+    return compile_lab(assign_addresses(parse(lab(command, env), "lab.yaml")), HostFeatures())
 
 
 def run(text: str, program: str) -> list[Ran]:

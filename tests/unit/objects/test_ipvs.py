@@ -14,7 +14,7 @@ from nslab.objects.ipset import seen as sets_seen
 from nslab.objects.ipvs import RealServer, VirtualServer, ipvs_found, ipvsadm_restore, refusals
 from nslab.objects.links import Dummy
 from nslab.objects.namespaces import Netns
-from nslab.objects.needs import Host, demand, needs
+from nslab.objects.needs import HostFeatures, demand, needs
 from nslab.objects.plan import Add, Remove, Replace, Step, diff, transactions
 from nslab.objects.ports import LinkUp
 
@@ -128,8 +128,8 @@ def test_sets_are_made_and_read_back_with_their_options() -> None:
 
 def test_ipvs_has_no_stand_in() -> None:
     with pytest.raises(Missing) as missing:
-        demand("ipvs", Host(ip_vs=False))
+        demand("ipvs", HostFeatures(ip_vs=False))
     for way in ("modprobe -a ip_vs dummy", "--proxy-mode iptables", "nslab vm"):
         assert way in str(missing.value)
-    demand("ipvs", Host())
-    demand("iptables", Host(ip_vs=False))
+    demand("ipvs", HostFeatures())
+    demand("iptables", HostFeatures(ip_vs=False))

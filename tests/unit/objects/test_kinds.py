@@ -16,10 +16,11 @@ from nslab.dataclass import dataclass, replace
 from nslab.errors import Refused
 from nslab.linux import kernel as linux
 from nslab.objects import links
-from nslab.objects.base import Add, KernelObject, Layer, Remove, Replace, mac_of
+from nslab.objects.base import Add, KernelObject, Remove, Replace
 from nslab.objects.fake.kernel import FakeKernel
 from nslab.objects.inet import Address
 from nslab.objects.interfaces import Interface
+from nslab.objects.keys import Layer, mac_of
 from nslab.objects.links import Device, Dummy, Link
 from nslab.objects.namespaces import Netns
 from nslab.objects.needs import needs
@@ -36,8 +37,9 @@ from tests.unit.objects.kinds import kinds
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from nslab.objects.base import Key, State, Step
+    from nslab.objects.base import State, Step
     from nslab.objects.interfaces import Interfaces
+    from nslab.objects.keys import Key
     from nslab.objects.netlink import Indexes
 
 ROOT = Path(__file__).parents[3]

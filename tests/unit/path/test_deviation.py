@@ -5,9 +5,9 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 
 from nslab.dataclass import replace
-from nslab.probes.pairs import Kind
+from nslab.probes.probe import Kind
 from nslab.trace.deviation import deviation
-from nslab.trace.endpoints import Target
+from nslab.trace.endpoints import TraceTarget
 from nslab.trace.hops import Action, End, Hop, Journey
 from nslab.trace.observed import Header
 
@@ -20,7 +20,7 @@ def hop(host: str, action: Action, target: IPv4Address = WEB, *, reply: bool = F
 
 
 def journey(*hops: Hop, end: End = End.DELIVERED, chance: float | None = None) -> Journey:
-    return Journey("lab", "pod", Target("web", WEB, 80, Kind.TCP), hops, end, chance=chance)
+    return Journey("lab", "pod", TraceTarget("web", WEB, 80, Kind.TCP), hops, end, chance=chance)
 
 
 SENT = hop("pod", Action.SEND, dev="eth0")

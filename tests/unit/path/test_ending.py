@@ -5,11 +5,11 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from nslab.admission.load import load
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
 from nslab.dataclass import replace
-from nslab.lab.load import load
-from nslab.objects.needs import Host
+from nslab.objects.needs import HostFeatures
 from nslab.probes import Kind, survey
 from nslab.probes.evidence import Conversation, Count, Sighting, Trail, Unanswered, What
 from nslab.trace.captured import captured
@@ -143,7 +143,7 @@ def test_a_node_s_address_that_ipvs_takes_is_named(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
     file.write_text(IPVS)
     of = assign_addresses(load(file))
-    host = Host(ipip=False)
+    host = HostFeatures(ipip=False)
     made = topology(compile_lab(of, host))
     probes = {one.pair: one for one in survey(of, host).probes}
     cause = captured(of, depends(of, probes["b", "node1"], made))

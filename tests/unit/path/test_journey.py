@@ -7,13 +7,13 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
+from nslab.admission.load import load
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import UsageError
 from nslab.lab.find import find
-from nslab.lab.load import load
 from nslab.linux.tracing.rule_texts import nft_texts
 from nslab.probes.evidence import Conversation, Count, What
-from nslab.probes.pairs import Kind
+from nslab.probes.probe import Kind
 from nslab.trace.authors import BY_HAND, Authors
 from nslab.trace.chances import chances
 from nslab.trace.endpoints import names_to_ask, source, target

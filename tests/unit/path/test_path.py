@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.admission.load import load
 from nslab.cni.chain import Wiring
 from nslab.cni.config import NetworkConfig
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
-from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, Lab
 from nslab.objects.attachment import Attachment
 from nslab.objects.base import State
@@ -20,7 +20,7 @@ from nslab.objects.container import Sandbox, Workload
 from nslab.objects.inet import Route
 from nslab.objects.ipset import SetMember
 from nslab.objects.names import cali
-from nslab.objects.needs import Host
+from nslab.objects.needs import HostFeatures
 from nslab.objects.plan import diff
 from nslab.objects.ports import LinkUp
 from nslab.objects.process import Control, KubeProxy, NodeAgent, TunnelAgent
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from nslab.objects.base import State
 
 LABS = Path(__file__).parents[3] / "labs"
-HOST = Host(ipip=False, ipip_fallback=False)
+HOST = HostFeatures(ipip=False, ipip_fallback=False)
 
 
 def lab(name: str = "calico-two-node", encapsulation: Encapsulation | None = None) -> Lab:

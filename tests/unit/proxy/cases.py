@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from nslab.proxy.model import Endpoint, Port, Proxy, Service
+from nslab.proxy.model import Endpoint, Port, Proxy, ServiceInfo
 
 if TYPE_CHECKING:
     from nslab.ruletext.items import Items
@@ -24,23 +24,23 @@ TEST_NODE = Proxy("test-node", ("192.168.0.2",), cluster_cidr="10.0.0.0/8", rand
 """The node of the overall test; its iptables was too old for --random-fully."""
 
 
-def case(name: str) -> list[Service]:
+def case(name: str) -> list[ServiceInfo]:
     """The Services of a case, in the order of their keys, as kube-proxies go through them now."""
     return sorted(written(name), key=lambda service: service.key)
 
 
-def written(name: str) -> list[Service]:
+def written(name: str) -> list[ServiceInfo]:
     """The Services of a case, in the order of the file, in which they were made."""
     return services((REAL / "cases" / f"{name}.yaml").read_text())
 
 
-def overall() -> list[Service]:
+def overall() -> list[ServiceInfo]:
     """The Services of upstream's overall test."""
     found = services((REAL / "current" / "overall.yaml").read_text())
     return sorted(found, key=lambda service: service.key)
 
 
-def services(manifest: str) -> list[Service]:
+def services(manifest: str) -> list[ServiceInfo]:
     """Services as kube-proxy knows them, with the endpoints of their EndpointSlices, in the manifest's order."""
     docs = [doc for doc in yaml.safe_load_all(manifest) if doc]
     slices: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -53,11 +53,11 @@ def services(manifest: str) -> list[Service]:
     return found
 
 
-def _service(doc: dict[str, Any], slices: dict[tuple[str, str], list[dict[str, Any]]]) -> Service:
+def _service(doc: dict[str, Any], slices: dict[tuple[str, str], list[dict[str, Any]]]) -> ServiceInfo:
     meta, spec = doc["metadata"], doc["spec"]
     behind = slices.get((meta["namespace"], meta["name"]), [])
     affinity = spec.get("sessionAffinityConfig", {}).get("clientIP", {}).get("timeoutSeconds", 10800)
-    return Service(
+    return ServiceInfo(
         namespace=meta["namespace"],
         name=meta["name"],
         cluster_ip=spec["clusterIP"].replace("None", ""),

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from nslab.proxy.choose import choose, externally_accessible
-from nslab.proxy.model import Endpoint, Port, Proxy, Service
+from nslab.proxy.model import Endpoint, Port, Proxy, ServiceInfo
 
 READY, GONE = {"ready": True}, {"ready": False, "serving": False, "terminating": True}
 STARTING, UNREADY = {"ready": False, "serving": False}, {"ready": False, "serving": True}
 LEAVING = {"ready": False, "serving": True, "terminating": True}
 NODE = Proxy("n1", ("192.0.2.1",), zone="a")
-INSIDE = Service("default", "web", "10.96.0.1")
+INSIDE = ServiceInfo("default", "web", "10.96.0.1")
 LOCAL_INSIDE = replace(INSIDE, internal_local=True)
 LOCAL_OUTSIDE = replace(INSIDE, external_local=True)
 
@@ -24,7 +24,7 @@ def ends(**nodes: dict[str, Any]) -> tuple[Endpoint, ...]:
     return tuple(Endpoint(f"10.0.0.{name[1:]}", 80, f"n{name[1]}", **output) for name, output in nodes.items())
 
 
-def chosen(service: Service, endpoints: tuple[Endpoint, ...], node_port: int = 0) -> tuple[str, str, str, bool]:
+def chosen(service: ServiceInfo, endpoints: tuple[Endpoint, ...], node_port: int = 0) -> tuple[str, str, str, bool]:
     """Cluster, local, reachable (last parts of the addresses), and whether there are any."""
     found = choose(service, Port("http", 80, "TCP", node_port, endpoints), NODE)
     shown = [" ".join(end.ip.rpartition(".")[2] for end in some) for some in found[:3]]
@@ -73,7 +73,7 @@ def test_internal_policy_local(nodes: dict[str, Any], local: str, somewhere: boo
 )
 @pytest.mark.parametrize("service", [LOCAL_OUTSIDE, replace(LOCAL_OUTSIDE, internal_local=True)])
 def test_external_policy_local_has_both(
-    service: Service, nodes: dict[str, Any], cluster: str, local: str, reachable: str
+    service: ServiceInfo, nodes: dict[str, Any], cluster: str, local: str, reachable: str
 ) -> None:
     """Pods and the node itself reach all endpoints by a node port, even if the inside is Local as well."""
     assert chosen(service, ends(**nodes), node_port=30080) == (cluster, local, reachable, True)
@@ -92,7 +92,7 @@ def test_a_policy_for_what_is_not_there_does_nothing() -> None:
         (replace(INSIDE, load_balancer_ips=("203.0.113.1",)), 0, True),
     ],
 )
-def test_externally_accessible(service: Service, node_port: int, accessible: bool) -> None:
+def test_externally_accessible(service: ServiceInfo, node_port: int, accessible: bool) -> None:
     assert externally_accessible(service, Port("http", 80, "TCP", node_port)) is accessible
 
 

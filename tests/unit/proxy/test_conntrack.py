@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from nslab.proxy.conntrack import concerned, stale
-from nslab.proxy.model import Endpoint, Port, Proxy, Service
+from nslab.proxy.model import Endpoint, Port, Proxy, ServiceInfo
 
 PROXY = Proxy("node1", ("192.168.59.22",))
 A, B = Endpoint("20.96.0.2", 53), Endpoint("20.96.0.3", 53)
-DNS = Service("kube-system", "kube-dns", "10.96.0.10", (Port("dns", 53, "UDP", 30053, (A, B)),))
+DNS = ServiceInfo("kube-system", "kube-dns", "10.96.0.10", (Port("dns", 53, "UDP", 30053, (A, B)),))
 ONLY_B = replace(DNS, ports=(replace(DNS.ports[0], endpoints=(B,)),))
 NONE = replace(DNS, ports=(replace(DNS.ports[0], endpoints=()),))
 
@@ -22,7 +22,7 @@ def flow(to: str, port: int, answers: str, answers_port: int = 53, client: str =
     return f"udp      17 29 {there} src={answers} dst={client} sport={answers_port} dport=4000 [ASSURED] mark=0 use=1\n"
 
 
-def forgotten(listed: str, before: tuple[Service, ...], after: tuple[Service, ...]) -> list[str]:
+def forgotten(listed: str, before: tuple[ServiceInfo, ...], after: tuple[ServiceInfo, ...]) -> list[str]:
     return [" ".join(command.argv[4:]) for command in stale(listed, before, after, PROXY)]
 
 

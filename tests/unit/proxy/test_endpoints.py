@@ -6,9 +6,9 @@ import re
 
 import pytest
 
+from nslab.admission.manifest import parse_manifest
 from nslab.compiler.endpoints import resolve
 from nslab.dataclass import replace
-from nslab.lab.manifest import parse_manifest
 from nslab.proxy.model import Proxy, visible
 from nslab.proxy.render import render
 from nslab.proxy.rotation import Rotation

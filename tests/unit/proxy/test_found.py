@@ -5,10 +5,10 @@ from __future__ import annotations
 from nslab.proxy import ipvs, nftables
 from nslab.proxy.found import found, leftovers, looks
 from nslab.proxy.mode import whole
-from nslab.proxy.model import Endpoint, Port, Proxy, Service
+from nslab.proxy.model import Endpoint, Port, Proxy, ServiceInfo
 from nslab.ruletext.items import Items, NodeCommand
 
-WEB = Service("default", "web", "10.96.0.1", (Port("", 80, endpoints=(Endpoint("20.96.0.2", 8080),)),))
+WEB = ServiceInfo("default", "web", "10.96.0.1", (Port("", 80, endpoints=(Endpoint("20.96.0.2", 8080),)),))
 PROXY = Proxy("node1", ("192.168.59.22",))
 JUMP = ("jump", "nat", "OUTPUT", '-m comment --comment "kubernetes service portals" -j KUBE-SERVICES', "first")
 

@@ -18,7 +18,7 @@ from cases import REAL, TEST_NODE, overall
 
 from nslab.proxy import iptables
 from nslab.proxy.mode import whole
-from nslab.proxy.model import Endpoint, Port, Proxy, Service
+from nslab.proxy.model import Endpoint, Port, Proxy, ServiceInfo
 from nslab.proxy.names import endpoint_hash, port_hash
 from nslab.proxy.render import render
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 NODE = Proxy("n1", ("192.0.2.1", "10.0.1.1"), cluster_cidr="10.0.0.0/16")
 HERE, THERE = Endpoint("10.0.1.2", 8080, "n1"), Endpoint("10.0.2.2", 8080, "n2")
-WEB = Service("default", "web", "10.96.0.1", (Port("http", 80, endpoints=(HERE, THERE)),))
+WEB = ServiceInfo("default", "web", "10.96.0.1", (Port("http", 80, endpoints=(HERE, THERE)),))
 HASH = port_hash("default/web:http", "tcp")
 SEP_HERE = f"KUBE-SEP-{endpoint_hash('default/web:http', 'tcp', '10.0.1.2:8080')}"
 SEP_THERE = f"KUBE-SEP-{endpoint_hash('default/web:http', 'tcp', '10.0.2.2:8080')}"
@@ -114,7 +114,7 @@ def test_a_large_cluster_has_no_comments_at_endpoints() -> None:
 # --- chain by chain ----------------------------------------------------------------------------------------------
 
 
-def items(service: Service, proxy: Proxy = NODE) -> Items:
+def items(service: ServiceInfo, proxy: Proxy = NODE) -> Items:
     return whole(iptables, [service], proxy)
 
 
@@ -295,7 +295,7 @@ def test_settings_that_change_fixed_chains() -> None:
 
 
 @pytest.mark.parametrize("service", [replace(WEB, cluster_ip=""), replace(WEB, ports=())])
-def test_headless_services_have_no_rules(service: Service) -> None:
+def test_headless_services_have_no_rules(service: ServiceInfo) -> None:
     assert items(service) == whole(iptables, [], NODE)
 
 

@@ -22,7 +22,7 @@ from nslab.proxy.render import render
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from nslab.proxy.model import Service
+    from nslab.proxy.model import ServiceInfo
 
 NODE, OTHER_NODE = WORKER.addresses[0], "192.168.59.22"
 POD_HERE, POD_THERE, CLIENT, ALLOWED = "20.111.156.250", "20.109.131.250", "198.18.0.7", "198.51.6.9"
@@ -43,7 +43,7 @@ COMMIT
 """Up to 1.27 dropping was kubelet's part, and no kubelet ran where the rules were taken down. It comes first."""
 
 
-def ours(services: Iterable[Service]) -> Ruleset:
+def ours(services: Iterable[ServiceInfo]) -> Ruleset:
     return Ruleset(render(services, WORKER), frozenset([NODE]))
 
 
@@ -52,7 +52,7 @@ def theirs(name: str) -> Ruleset:
     return Ruleset(KUBELET + saved, frozenset([NODE]))
 
 
-def packets(services: list[Service]) -> Iterator[Packet]:
+def packets(services: list[ServiceInfo]) -> Iterator[Packet]:
     """From everybody to everything that has to do with these Services, by TCP and UDP."""
     ends = {end.ip: end.node for service in services for port in service.ports for end in port.endpoints}
     senders = {(ip, "cali0" if node == WORKER.node else "tunl0") for ip, node in ends.items()} | {
@@ -66,7 +66,7 @@ def packets(services: list[Service]) -> Iterator[Packet]:
                 yield from (Packet(src, dst, protocol, port, interface) for protocol in ("tcp", "udp"))
 
 
-def _destinations(services: list[Service]) -> Iterator[tuple[str, int]]:
+def _destinations(services: list[ServiceInfo]) -> Iterator[tuple[str, int]]:
     for service in services:
         for port in service.ports:
             numbers = [port.port, NOBODY, *([port.node_port] if port.node_port else [])]

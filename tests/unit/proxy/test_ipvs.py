@@ -11,7 +11,7 @@ import pytest
 from nslab.proxy import ipvs
 from nslab.proxy.ipsets import SETS
 from nslab.proxy.mode import whole
-from nslab.proxy.model import Endpoint, Port, Proxy, Service
+from nslab.proxy.model import Endpoint, Port, Proxy, ServiceInfo
 from nslab.proxy.sync import Sync
 from nslab.ruletext.ipvsadm import expired, ipvsadm_lines, retire
 from tests.unit.proxy.cases import CASES, REAL, WORKER, case
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NODE = replace(WORKER, mode="ipvs")
 HERE, THERE = Endpoint("20.111.156.7", 8080, "worker-node1"), Endpoint("20.109.131.3", 8080, "worker-node2")
-WEB = Service("default", "web", "10.96.0.1", (Port("http", 80, "TCP", 0, (HERE, THERE)),))
+WEB = ServiceInfo("default", "web", "10.96.0.1", (Port("http", 80, "TCP", 0, (HERE, THERE)),))
 
 CUT_SHORT = {"session-affinity", "unnamed-port"}
 """Cases whose dumps of rules were made before kube-proxy had written any: even KUBE-POSTROUTING is empty there."""
@@ -96,7 +96,7 @@ def test_rules_of_the_table_nat(name: str) -> None:
 # --- By hand -----------------------------------------------------------------------------------------------------
 
 
-def shown(*services: Service, proxy: Proxy = NODE) -> list[str]:
+def shown(*services: ServiceInfo, proxy: Proxy = NODE) -> list[str]:
     """What is left to say of Services when the frame is there."""
     return [*ipvsadm_lines({}, whole(ipvs, services, proxy))]
 
@@ -210,7 +210,7 @@ BALANCED = replace(
 )
 
 
-def members(*services: Service, proxy: Proxy = NODE) -> dict[str, list[str]]:
+def members(*services: ServiceInfo, proxy: Proxy = NODE) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for item in whole(ipvs, services, proxy):
         if item[0] == "member":

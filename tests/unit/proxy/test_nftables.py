@@ -16,7 +16,7 @@ from cases import REAL, overall, services
 
 from nslab.proxy import nftables
 from nslab.proxy.mode import whole
-from nslab.proxy.model import Endpoint, Port, Proxy, Service
+from nslab.proxy.model import Endpoint, Port, Proxy, ServiceInfo
 from nslab.proxy.names import nft_name
 from nslab.ruletext.nft import nft_narrows
 
@@ -31,7 +31,7 @@ MASTER, WORKER = (
     Proxy(name, (ip,), "nftables", cluster_cidr="20.96.0.0/12") for name, ip in (("a", "10.1.0.1"), ("b", "10.1.0.2"))
 )
 ENDS = (Endpoint("10.180.0.1", 8080, "test-node"), Endpoint("10.180.0.2", 8080, "other"))
-WEB = Service("default", "web", "172.30.0.1", (Port("http", 80, "TCP", 30080, ENDS),))
+WEB = ServiceInfo("default", "web", "172.30.0.1", (Port("http", 80, "TCP", 30080, ENDS),))
 
 
 def written(text: str) -> dict[str, object]:
@@ -62,13 +62,13 @@ def fresh(items: Items) -> str:
     return command.text
 
 
-def change(old: Service, new: Service, proxy: Proxy = NODE) -> list[str]:
+def change(old: ServiceInfo, new: ServiceInfo, proxy: Proxy = NODE) -> list[str]:
     """The lines of the change from one state of a Service to another."""
     output = nftables.commands(nftables.part(old, proxy).own, nftables.part(new, proxy).own, proxy)
     return [line for command in output for line in command.text.splitlines()]
 
 
-def with_ends(service: Service, *ends: Endpoint) -> Service:
+def with_ends(service: ServiceInfo, *ends: Endpoint) -> ServiceInfo:
     return replace(service, ports=(replace(service.ports[0], endpoints=ends),))
 
 
@@ -100,7 +100,7 @@ def unknown(items: Items) -> list[str]:
 
 
 def test_names_as_upstream_makes_them() -> None:
-    service = Service("ns1", "svc1", "172.30.0.41", (Port("p80", 80, endpoints=(Endpoint("10.180.0.1", 80),)),))
+    service = ServiceInfo("ns1", "svc1", "172.30.0.41", (Port("p80", 80, endpoints=(Endpoint("10.180.0.1", 80),)),))
     chains = [item[1] for item in nftables.part(service, NODE).own if item[0] == "nft-chain"]
     assert chains == ["endpoint-5OJB2KTY-ns1/svc1/tcp/p80__10.180.0.1/80", "service-ULMVA6XW-ns1/svc1/tcp/p80"]
 

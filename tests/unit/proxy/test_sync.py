@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nslab.proxy import iptables
 from nslab.proxy.mode import Part, whole
-from nslab.proxy.model import Endpoint, Port, Proxy, Service
+from nslab.proxy.model import Endpoint, Port, Proxy, ServiceInfo
 from nslab.proxy.modes import MODES, mode
 from nslab.proxy.sync import LARGE, Sync, is_large
 from tests.slow import often
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nslab.ruletext.items import Items, NodeCommand
 
 NODE = Proxy("n1", ("192.0.2.1",), cluster_cidr="10.0.0.0/16", service_cidr="10.96.0.0/16")
-WEB = Service("default", "web", "10.96.0.1", (Port("http", 80, endpoints=(Endpoint("10.0.0.1", 80),)),))
+WEB = ServiceInfo("default", "web", "10.96.0.1", (Port("http", 80, endpoints=(Endpoint("10.0.0.1", 80),)),))
 PAIR = (Port("http", 80), Port("dns", 53))
 """In userspace mode they are nothing but lines of chains that all Services share, in the order of the ports."""
 
@@ -44,10 +44,10 @@ PORTS = st.builds(
 )
 
 
-def service(key: str) -> st.SearchStrategy[Service]:
+def service(key: str) -> st.SearchStrategy[ServiceInfo]:
     """A Service; several may have the same external address."""
     return st.builds(
-        Service,
+        ServiceInfo,
         st.just("default"),
         st.just(key),
         st.sampled_from(["", f"10.96.0.{key}"]),
@@ -82,7 +82,7 @@ def apply(items: Items, old: Items, new: Items) -> Items:
 @given(changes=CHANGES)
 @example(changes=[{WEB.key: replace(WEB, ports=ports)} for ports in (PAIR, PAIR[::-1])])
 @settings(max_examples=often(60), deadline=None)
-def test_increments_come_to_the_whole(name: str, changes: list[Mapping[str, Service | None]]) -> None:
+def test_increments_come_to_the_whole(name: str, changes: list[Mapping[str, ServiceInfo | None]]) -> None:
     module, proxy = mode(name), replace(NODE, mode=name)
     sync, items, services = Sync(module, proxy), {}, {}
     for changed in ({}, *changes):
@@ -127,7 +127,7 @@ class Counting:
         self.parts: list[str] = []
         self.frames = 0
 
-    def part(self, service: Service, proxy: Proxy) -> Part:
+    def part(self, service: ServiceInfo, proxy: Proxy) -> Part:
         self.parts.append(service.key)
         return iptables.part(service, proxy)
 

@@ -10,7 +10,7 @@ import pytest
 
 from nslab.proxy import userspace
 from nslab.proxy.mode import whole
-from nslab.proxy.model import Endpoint, Port, Proxy, Service
+from nslab.proxy.model import Endpoint, Port, Proxy, ServiceInfo
 from nslab.proxy.userspace import FIRST, LAST, proxy_port, proxy_ports
 from tests.unit.proxy import cases
 from tests.unit.proxy.cases import CASES, REAL
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nslab.ruletext.items import Items
 
 WORKER = replace(cases.WORKER, mode="userspace")
-WEB = Service("default", "web", "10.96.0.1", (Port("http", 80, "TCP", 30080), Port("ask", 80, "UDP")))
+WEB = ServiceInfo("default", "web", "10.96.0.1", (Port("http", 80, "TCP", 30080), Port("ask", 80, "UDP")))
 
 
 def saved(items: Items) -> dict[tuple[str, str], list[str]]:
@@ -102,14 +102,14 @@ def test_tcp_and_udp_do_not_stand_in_each_others_way() -> None:
 
 
 def test_endpoints_are_nothing_to_the_rules() -> None:
-    moved = Service("default", "web", "10.96.0.1", (Port("http", 80, endpoints=(Endpoint("20.96.1.2", 8080),)),))
-    empty = Service("default", "web", "10.96.0.1", (Port("http", 80),))
+    moved = ServiceInfo("default", "web", "10.96.0.1", (Port("http", 80, endpoints=(Endpoint("20.96.1.2", 8080),)),))
+    empty = ServiceInfo("default", "web", "10.96.0.1", (Port("http", 80),))
     assert userspace.part(moved, WORKER) == userspace.part(empty, WORKER)
 
 
 def test_sctp_and_headless_services_are_not_proxied() -> None:
-    sctp = Service("default", "s", "10.96.0.2", (Port("a", 80, "SCTP"),))
-    headless = Service("default", "h", "", (Port("a", 80),))
+    sctp = ServiceInfo("default", "s", "10.96.0.2", (Port("a", 80, "SCTP"),))
+    headless = ServiceInfo("default", "h", "", (Port("a", 80),))
     assert userspace.part(sctp, WORKER).lines == userspace.part(headless, WORKER).lines == {}
 
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nslab.dataclass import replace
 from nslab.trace.rules.evaluate import evaluate
-from nslab.trace.rules.packet import Addresses, Outcome, Packet, Verdict
+from nslab.trace.rules.packet import Addresses, HookOutcome, HookPacket, Verdict
 from nslab.trace.rules.ruleset import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.trace.rules.ruleset import Ruleset
+    from nslab.trace.rules.ruleset import NodeRules
 
 NODE = Addresses(
     {IPv4Address("192.0.2.1"): "eth0", IPv4Address("10.0.1.1"): "cbr0"},
@@ -26,11 +26,11 @@ NODE = Addresses(
 CLIENT = {"source": "198.51.100.7", "destination": "10.0.1.2", "source_port": 40000, "destination_port": 80}
 
 
-def packet(**changes: Any) -> Packet:
+def packet(**changes: Any) -> HookPacket:
     """A TCP packet from a client, which came by eth0 and leaves by cbr0, with changes."""
     fields = {**CLIENT, "iif": "eth0", "oif": "cbr0", **changes}
     fields |= {name: IPv4Address(fields[name]) for name in ("source", "destination")}
-    return Packet(**fields)
+    return HookPacket(**fields)
 
 
 class Found(NamedTuple):
@@ -41,13 +41,15 @@ class Found(NamedTuple):
     masqueraded: bool
 
 
-def one_rule(rule: str, asked: Packet, table: str = "filter", hook: str = "FORWARD", sets: str = "") -> Outcome | None:
+def one_rule(
+    rule: str, asked: HookPacket, table: str = "filter", hook: str = "FORWARD", sets: str = ""
+) -> HookOutcome | None:
     """The outcome in which a rule alone in its chain matched; None if it did not."""
     ruleset = read(f"*{table}\n-A {hook} {rule}\nCOMMIT\n", sets)
     return next((one for one in evaluate(ruleset, asked, hook, NODE) if any(step.number for step in one.steps)), None)
 
 
-def answer(rule: str, asked: Packet, sets: str = "", hook: str = "FORWARD") -> bool | str | Fraction:
+def answer(rule: str, asked: HookPacket, sets: str = "", hook: str = "FORWARD") -> bool | str | Fraction:
     """Whether a rule with these matches drops a packet: yes, no, what it does not know, or with what chance."""
     table = "mangle" if hook == "PREROUTING" else "filter"
     outcomes = evaluate(read(f"*{table}\n-A {hook} {rule} -j DROP\nCOMMIT\n", sets), asked, hook, NODE)
@@ -64,10 +66,10 @@ def answer(rule: str, asked: Packet, sets: str = "", hook: str = "FORWARD") -> b
 class Way:
     """A packet's way through a node, whose addresses are `local`: the hooks in their order, and routing by address."""
 
-    ruleset: Ruleset
+    ruleset: NodeRules
     local: Addresses
 
-    def outcomes(self, sent: Packet) -> dict[Found, Fraction]:
+    def outcomes(self, sent: HookPacket) -> dict[Found, Fraction]:
         """What can become of it; nothing of it may be unknown."""
         found: dict[Found, Fraction] = {}
         for chance, end in self._from("PREROUTING" if sent.iif else "OUTPUT", sent):
@@ -76,7 +78,7 @@ class Way:
             found[key] = found.get(key, Fraction(0)) + chance
         return found
 
-    def _from(self, hook: str, sent: Packet) -> Iterator[tuple[Fraction, Outcome]]:
+    def _from(self, hook: str, sent: HookPacket) -> Iterator[tuple[Fraction, HookOutcome]]:
         for end in evaluate(self.ruleset, sent, hook, self.local):
             assert end.chance is not None, end
             after = self._next(hook, end)
@@ -87,7 +89,7 @@ class Way:
             else:
                 yield end.chance, end
 
-    def _next(self, hook: str, end: Outcome) -> str:
+    def _next(self, hook: str, end: HookOutcome) -> str:
         local = self.local.kind(end.packet.destination) == "LOCAL"
         if hook == "PREROUTING":
             return "INPUT" if local else "FORWARD"

@@ -22,12 +22,12 @@ from cases import TEST_NODE, overall
 from test_given import OVERALL
 from test_oracle import node, ours, packets, placed, proxies, theirs
 
+from nslab.admission.load import load
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
 from nslab.compiler.services import objects
 from nslab.dataclass import replace
 from nslab.lab.find import find, names
-from nslab.lab.load import load
 from nslab.lab.types import ProxyMode
 from nslab.objects.chain_policy import ChainPolicy
 from nslab.objects.names import netns
@@ -39,14 +39,14 @@ from nslab.trace.rules.evaluate import evaluate
 from nslab.trace.rules.from_state import node_addresses, node_rules
 from nslab.trace.rules.nft_dump import listing
 from nslab.trace.rules.nft_text import rule_text
-from nslab.trace.rules.packet import Packet, Verdict
+from nslab.trace.rules.packet import HookPacket, Verdict
 from nslab.trace.rules.ruleset import read
 from nslab.trace.topology import topology
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.trace.rules.packet import Outcome
+    from nslab.trace.rules.packet import HookOutcome
 
 STATEMENTS = Path(__file__).parents[2] / "data" / "rules" / "statements.nft.json"
 
@@ -76,15 +76,15 @@ def test_rules_as_text_do_what_nfts_listing_of_them_does() -> None:
             assert written == listed, (packet, hook)
 
 
-def asked() -> Iterator[Packet]:
+def asked() -> Iterator[HookPacket]:
     destinations = ("172.30.0.41", "172.30.0.45", "172.30.0.46", "172.30.9.9", "192.168.0.2", "5.6.7.8", "1.2.3.4")
     for source, destination in product(("10.180.0.1", "203.0.113.9", "192.168.0.2"), destinations):
         for protocol, port, iif, mark in product((1, 6, 17), (80, 3001, 3002), ("eth0", ""), (0, 0x4000)):
             ends = IPv4Address(source), IPv4Address(destination)
-            yield Packet(*ends, protocol, 5000, port, iif=iif, oif="eth1", mark=mark)
+            yield HookPacket(*ends, protocol, 5000, port, iif=iif, oif="eth1", mark=mark)
 
 
-def told(end: Outcome) -> tuple[object, ...]:
+def told(end: HookOutcome) -> tuple[object, ...]:
     """An outcome without its rules' texts, which nft words otherwise."""
     return end.verdict, end.packet, end.chance, [(step.chain, step.number, step.result) for step in end.steps]
 
@@ -101,7 +101,9 @@ def test_nothing_in_a_lab_is_unknown(name: str, mode: str) -> None:
         ruleset, local = node_rules(obj for obj in state if obj.ns == ns), node_addresses(net, ns)
         for pod in lab.pods:
             for service in lab.services:
-                packet = Packet(pod.assigned, service.cluster_ip or own.address, 6, 5000, 80, iif="eth0", oif="eth0")
+                packet = HookPacket(
+                    pod.assigned, service.cluster_ip or own.address, 6, 5000, 80, iif="eth0", oif="eth0"
+                )
                 for hook in ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"):
                     for end in evaluate(ruleset, packet, hook, local):
                         assert end.doubts == (), end
@@ -125,7 +127,7 @@ def test_a_nodes_addresses_and_routes() -> None:
 def test_a_policy_that_somebody_set() -> None:
     (end,) = evaluate(
         node_rules([ChainPolicy("n", "filter", "FORWARD", "DROP")]),
-        Packet(IPv4Address("10.0.0.1"), IPv4Address("10.0.0.2"), iif="a", oif="b"),
+        HookPacket(IPv4Address("10.0.0.1"), IPv4Address("10.0.0.2"), iif="a", oif="b"),
         "FORWARD",
         node(("10.0.0.9",)),
     )

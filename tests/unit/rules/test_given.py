@@ -26,7 +26,7 @@ from nslab.trace.rules.ipsets import ipsets
 from nslab.trace.rules.iptables import IptablesTable
 from nslab.trace.rules.nft import NftRules
 from nslab.trace.rules.nft_dump import listing, nft_tables
-from nslab.trace.rules.packet import Addresses, Packet, Verdict
+from nslab.trace.rules.packet import Addresses, HookPacket, Verdict
 from nslab.trace.rules.ruleset import read
 from nslab.trace.rules.turn import At
 
@@ -49,7 +49,7 @@ NODE = Addresses(
     routes=lambda address, _mark: ("tunl0",) if str(address).startswith("10.65.1.") else (POD_A,),
 )
 ASKED = [
-    Packet(IPv4Address("10.65.0.2"), IPv4Address("10.65.0.1"), protocol, 5000, 8080, iif=iif, oif=oif, mark=mark)
+    HookPacket(IPv4Address("10.65.0.2"), IPv4Address("10.65.0.1"), protocol, 5000, 8080, iif=iif, oif=oif, mark=mark)
     for protocol in (1, 4, 6, 17)
     for iif, oif in ((POD_A, POD_B), ("eth0", ""), ("", "eth0"))
     for mark in (0, 0x10000, 0x80000)
@@ -139,7 +139,7 @@ def test_a_policy_decides(changes: dict[str, Any], verdict: Verdict, chain: str)
     """Pod 10.65.0.1 takes 8080 from 10.65.0.2 alone, and may ask 10.65.1.1 for names alone."""
     fields = {"source": "10.65.0.2", "destination": "10.65.0.1", "iif": POD_B, "oif": POD_A, **changes}
     fields |= {name: IPv4Address(fields[name]) for name in ("source", "destination")}
-    packet = Packet(**{"source_port": 40000, "destination_port": 8080, **fields})
+    packet = HookPacket(**{"source_port": 40000, "destination_port": 8080, **fields})
     (end,) = evaluate(read(POLICY, SETS), packet, "FORWARD", NODE)
     decided = [step for step in end.steps if step.number][-1]
     assert (end.verdict, decided.chain, end.chance) == (verdict, chain, 1)
@@ -147,7 +147,7 @@ def test_a_policy_decides(changes: dict[str, Any], verdict: Verdict, chain: str)
 
 
 def test_a_forged_source_is_dropped_before_routing() -> None:
-    forged = Packet(IPv4Address("10.65.1.9"), IPv4Address("10.65.0.1"), iif=POD_A)
+    forged = HookPacket(IPv4Address("10.65.1.9"), IPv4Address("10.65.0.1"), iif=POD_A)
     (end,) = evaluate(read(POLICY, SETS), forged, "PREROUTING", NODE)
     assert end.verdict is Verdict.DROP
     assert "-m rpfilter --invert" in end.steps[-1].rule
@@ -155,6 +155,6 @@ def test_a_forged_source_is_dropped_before_routing() -> None:
 
 def test_pods_are_masqueraded_outside_of_the_pool() -> None:
     for destination, masquerade in (("198.51.100.7", True), ("10.65.1.9", False)):
-        packet = Packet(IPv4Address("10.65.0.1"), IPv4Address(destination), iif=POD_A, oif="eth0")
+        packet = HookPacket(IPv4Address("10.65.0.1"), IPv4Address(destination), iif=POD_A, oif="eth0")
         (end,) = evaluate(read(POLICY, SETS), packet, "POSTROUTING", NODE)
         assert end.packet.masquerade is masquerade

@@ -266,3 +266,20 @@ def test_before_conntrack_a_packet_is_invalid_and_has_no_mark_of_its_connection(
     for rule, there in (("-m conntrack --ctstate INVALID", True), ("-m conntrack --ctstate NEW", False)):
         assert (one_rule(f"{rule} -j ACCEPT", packet(), "raw", "PREROUTING") is not None) is there
         assert (one_rule(f"{rule} -j ACCEPT", packet(), "mangle", "PREROUTING") is not None) is not there
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("-p tcp -m tcp --sport 1024:65535", True),
+        ("-p tcp -m tcp --sport 1:1023", False),
+        ("-p tcp -m tcp ! --sport 1:1023", True),
+        ("-p tcp -m tcp --sport 40000", "the sender's port"),
+        ("-p tcp -m multiport --sports 53,1000:65535", True),
+        ("-p tcp -m multiport --ports 80,9000", True),
+        ("-p tcp -m multiport --ports 81,50000", "the sender's port"),
+        ("-p tcp -m tcp --dport 80 --sport 30123", False),
+    ],
+)
+def test_a_port_that_the_senders_kernel_is_still_to_choose(rule: str, expected: object) -> None:
+    assert answer(rule, packet(source_port=0)) == expected

@@ -24,7 +24,7 @@ from nslab.trace.rules.packet import Verdict
 from nslab.trace.rules.ruleset import read
 
 if TYPE_CHECKING:
-    from nslab.trace.rules.packet import Outcome
+    from nslab.trace.rules.packet import HookOutcome
 
 DATA = Path(__file__).parents[2] / "data" / "rules"
 LISTED = json.loads((DATA / "statements.nft.json").read_text())["nftables"]
@@ -34,7 +34,7 @@ UDP, ICMP = {"protocol": 17}, {"protocol": 1}
 NAT = frozenset({"DNAT"})
 
 
-def alone(rule: str, hook: str = "forward", kind: str = "filter", **changes: Any) -> tuple[Outcome, ...]:
+def alone(rule: str, hook: str = "forward", kind: str = "filter", **changes: Any) -> tuple[HookOutcome, ...]:
     """The outcomes of one rule in a base chain; the chain drops what the rule does not accept."""
     chain = {"family": "inet", "table": "t", "name": "base", "type": kind, "hook": hook, "prio": 0, "policy": "drop"}
     whole = [*OTHERS, {"chain": chain}, {"rule": {**RULES[rule], "chain": "base"}}]

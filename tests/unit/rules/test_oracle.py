@@ -23,36 +23,36 @@ import walker
 from ask import Way
 from cases import CASES, WORKER, case
 
+from nslab.admission.load import load
 from nslab.compiler.addresses import address_of
 from nslab.compiler.placement import assign_addresses
 from nslab.compiler.services import proxy_of, resolve, seen
 from nslab.dataclass import replace
 from nslab.lab.addons import with_api_service
 from nslab.lab.find import find, names
-from nslab.lab.load import load
 from nslab.objects.needs import FULL
 from nslab.proxy import ipvs
 from nslab.proxy.mode import whole
 from nslab.proxy.render import render
 from nslab.ruletext.iptables import saved_text
 from nslab.trace.rules.evaluate import evaluate
-from nslab.trace.rules.packet import Addresses, Packet, Verdict
+from nslab.trace.rules.packet import Addresses, HookPacket, Verdict
 from nslab.trace.rules.ruleset import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nslab.lab.types import Lab, Node
-    from nslab.proxy.model import Proxy, Service
+    from nslab.proxy.model import Proxy, ServiceInfo
     from nslab.ruletext.items import Items
 
 NUMBERS = {"tcp": 6, "udp": 17, "sctp": 132}
 CLIENT, HOP = "198.18.0.7", "eth0"
 
 
-def asked(packet: walker.Packet) -> Packet:
+def asked(packet: walker.Packet) -> HookPacket:
     """The walker's packet as ours."""
-    return Packet(
+    return HookPacket(
         IPv4Address(packet.src),
         IPv4Address(packet.dst),
         NUMBERS[packet.protocol],
@@ -89,17 +89,17 @@ def node(addresses: tuple[str, ...]) -> Addresses:
     return Addresses({IPv4Address(address): HOP for address in addresses})
 
 
-def placed(name: str) -> tuple[Lab, tuple[Service, ...]]:
+def placed(name: str) -> tuple[Lab, tuple[ServiceInfo, ...]]:
     lab = assign_addresses(load(find(name)))
     return lab, seen(resolve(with_api_service(lab)))
 
 
-def proxies(lab: Lab, resolved: tuple[Service, ...], mode: str) -> Iterator[tuple[Node, Proxy]]:
+def proxies(lab: Lab, resolved: tuple[ServiceInfo, ...], mode: str) -> Iterator[tuple[Node, Proxy]]:
     for own in lab.nodes:
         yield own, replace(proxy_of(lab, own, FULL, resolved), mode=mode)
 
 
-def packets(lab: Lab, resolved: tuple[Service, ...], own: Node) -> Iterator[walker.Packet]:
+def packets(lab: Lab, resolved: tuple[ServiceInfo, ...], own: Node) -> Iterator[walker.Packet]:
     """From pods, the node and a client to all addresses of all Services."""
     senders = {
         *[(str(address_of(pod)), "cali1" if pod.node == own.name else HOP) for pod in lab.pods if pod.assigned],
@@ -143,7 +143,7 @@ def test_ipvs_mode_masquerades_the_same_connections(name: str) -> None:
                 assert {bool(end.packet.mark & 0x4000)} == expected, packet
 
 
-def inside(resolved: tuple[Service, ...]) -> tuple[Service, ...]:
+def inside(resolved: tuple[ServiceInfo, ...]) -> tuple[ServiceInfo, ...]:
     """The Services as far as the modes agree about the node's own packets: those to external addresses iptables mode
     balances since 1.21, those to a NodePort with the policy Local it masquerades."""
     return tuple(

@@ -16,11 +16,11 @@ sys.path.insert(0, os.path.dirname(__file__))
 from ask import NODE, one_rule, packet
 
 from nslab.trace.rules.evaluate import evaluate
-from nslab.trace.rules.packet import Flow4, Outcome, Verdict
+from nslab.trace.rules.packet import Flow4, HookOutcome, Verdict
 from nslab.trace.rules.ruleset import read
 
 
-def after(rule: str, table: str = "filter", hook: str = "FORWARD", **changes: Any) -> Outcome:
+def after(rule: str, table: str = "filter", hook: str = "FORWARD", **changes: Any) -> HookOutcome:
     found = one_rule(rule, packet(**changes), table, hook)
     assert found is not None
     return found

@@ -6,18 +6,18 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from nslab.admission.load import load
 from nslab.cni.chain import Wiring
 from nslab.cni.config import NetworkConfig
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
 from nslab.lab.find import find
-from nslab.lab.load import load
 from nslab.lab.types import Encapsulation
 from nslab.objects.attachment import Attachment
 from nslab.objects.inet import Address, Route
 from nslab.objects.links import Veth
 from nslab.objects.namespaces import Netns
-from nslab.objects.needs import Host
+from nslab.objects.needs import HostFeatures
 from nslab.objects.neighbours import Fdb
 from nslab.objects.plan import diff
 from nslab.objects.process import KubeProxy
@@ -34,7 +34,7 @@ def lab(name: str = "calico-two-node") -> Lab:
 
 
 OF = lab()
-WANT = compile_lab(OF, Host(ipip=False, ipip_fallback=False))
+WANT = compile_lab(OF, HostFeatures(ipip=False, ipip_fallback=False))
 NODE1, POD_B = "nslab.x.node1", "nslab.x.pod-b"
 
 
@@ -92,7 +92,7 @@ def test_an_address_is_told_by_whom_it_leads_to() -> None:
 
 def test_where_frames_for_a_tunnel_s_end_go_is_told_by_the_node() -> None:
     of = replace(OF, encapsulation=Encapsulation.VXLAN)
-    want = compile_lab(of, Host())
+    want = compile_lab(of, HostFeatures())
     have = tuple(obj for obj in want if not (isinstance(obj, Fdb) and obj.ns == NODE1))
     (line,) = output(have, want, of)
     assert line.endswith(": the way to node2")

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from nslab.admission.load import parse
 from nslab.compiler.placement import assign_addresses
 from nslab.dataclass import replace
-from nslab.lab.load import parse
 from nslab.lab.types import ProxyMode
 from nslab.views.edits import edits
+from tests.unit.views.twonodes import TWO_NODES
 
-TEXT = """\
-apiVersion: nslab/v1
-kind: Lab
-metadata: {name: l}
-spec:
-  networks: {nodes: 192.168.59.0/24, pods: 20.96.0.0/12, services: 10.96.0.0/12}
-  nodes: [{name: n1}, {name: n2}]
----
+TEXT = (
+    TWO_NODES
+    + """\
 apiVersion: v1
 kind: Pod
 metadata: {name: a, labels: {app: a}}
@@ -43,6 +39,7 @@ kind: Service
 metadata: {name: web}
 spec: {clusterIP: 10.96.1.1, selector: {app: a}, ports: [{port: 80}]}
 """
+)
 LAB = assign_addresses(parse(TEXT, "lab.yaml"))
 
 

@@ -6,30 +6,26 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nslab.admission.load import parse
 from nslab.api import tables
 from nslab.api.duration import duration
 from nslab.api.pod_status import pod_status
 from nslab.compiler.placement import assign_addresses
-from nslab.lab.load import parse
 from nslab.lab.selection import selected
 from nslab.lab.types import ZONE
 from nslab.views.describe import describe
 from nslab.views.listing import Listing
 from nslab.views.live import Live, objects
 from nslab.views.pods import live_pod
+from tests.unit.views.twonodes import TWO_NODES
 
 if TYPE_CHECKING:
     from nslab.lab.types import Lab
 
 NOW = 1_700_000_000.0
-TEXT = """\
-apiVersion: nslab/v1
-kind: Lab
-metadata: {name: l}
-spec:
-  networks: {nodes: 192.168.59.0/24, pods: 20.96.0.0/12, services: 10.96.0.0/12}
-  nodes: [{name: n1}, {name: n2}]
----
+TEXT = (
+    TWO_NODES
+    + """\
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: web}
@@ -52,6 +48,7 @@ kind: Secret
 metadata: {name: s}
 data: {password: c2VjcmV0}
 """
+)
 LAB = assign_addresses(parse(TEXT, "lab.yaml"))
 RUNNING = {"state": "running", "ready": True, "restarts": 0, "reason": "", "started": NOW - 300}
 WAITING = {

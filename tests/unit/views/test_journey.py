@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
-from nslab.probes.pairs import Kind
-from nslab.trace.endpoints import Target
+from nslab.probes.probe import Kind
+from nslab.trace.endpoints import TraceTarget
 from nslab.trace.hops import Action, End, Hop, Journey
 from nslab.trace.observed import Header
 from nslab.views import journey as view
@@ -16,7 +16,7 @@ OUTER = Header(NODE1, NODE2, 4, ttl=64, length=80)
 
 
 def shown(*hops: Hop) -> list[str]:
-    journey = Journey("lab", "pod", Target("server", Kind.TCP, SERVER, 8080), hops, End.DELIVERED)
+    journey = Journey("lab", "pod", TraceTarget("server", Kind.TCP, SERVER, 8080), hops, End.DELIVERED)
     return [line for role, line in view.lines(journey) if role == "hop"]
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.admission.load import load
 from nslab.compiler.placement import assign_addresses
-from nslab.lab.load import load
-from nslab.objects.needs import Host
+from nslab.objects.needs import HostFeatures
 from nslab.probes import (
     Call,
     CallResult,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LAB = assign_addresses(load(Path(__file__).parents[3] / "labs" / "external-traffic" / "lab.yaml"))
-HOST = Host(ipip=False, ipip_fallback=False)
+HOST = HostFeatures(ipip=False, ipip_fallback=False)
 PAIRS: Survey = survey(LAB, HOST)
 SERVICES: ServiceSurvey = survey_services(LAB, HOST)
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nslab.admission.load import load
 from nslab.compiler.placement import assign_addresses
 from nslab.lab.find import find, names
-from nslab.lab.load import load
 from nslab.views.table import folded, table, width, wrapped
 from nslab.views.tree import picture
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.admission.load import load, parse
 from nslab.compiler.placement import assign_addresses
 from nslab.lab.find import find
-from nslab.lab.load import load, parse
 from nslab.views.tree import ROOM, picture, title
 
 if TYPE_CHECKING:

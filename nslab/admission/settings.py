@@ -1,0 +1,79 @@
+"""Changes to a running lab by `nslab set` and `nslab cni`. Pure: a lab in, a new lab out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nslab.dataclass import replace
+from nslab.errors import LabFileError, UsageError
+from nslab.lab.types import Encapsulation, ProxyMode, Scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nslab.lab.types import Cni, Lab
+
+SCHEDULERS = tuple(map(str, Scheduler))
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "proxy-mode": tuple(map(str, ProxyMode)),
+    "encapsulation": tuple(map(str, Encapsulation)),
+    "scheduler": SCHEDULERS,
+}
+
+
+def setting(text: str) -> tuple[str, str]:
+    """The name and value of NAME=VALUE, the value in any case. Raises UsageError for an unknown one."""
+    name, _, value = text.partition("=")
+    known = SETTINGS.get(name)
+    if known is None:
+        raise UsageError(f"{text!r} is not a setting; settings are {', '.join(f'{name}=…' for name in SETTINGS)}")
+    meant = {one.lower(): one for one in known}.get(value.lower())
+    if meant is None:
+        raise UsageError(f"{name} is one of {', '.join(known)}, not {value!r}")
+    return name, meant
+
+
+def with_settings(lab: Lab, settings: Mapping[str, str]) -> Lab:
+    """The lab with other settings. Raises UsageError if they exclude each other, as for a lab file."""
+    encapsulation = Encapsulation(settings.get("encapsulation", lab.encapsulation))
+    mode = ProxyMode(settings.get("proxy-mode", lab.proxy_mode))
+    if "scheduler" in settings and mode is not ProxyMode.IPVS:
+        raise UsageError(f"a scheduler is IPVS's, and proxy-mode {mode} has none; add proxy-mode={ProxyMode.IPVS}")
+    return _anew(replace(lab, scheduler=settings.get("scheduler", lab.scheduler)), encapsulation, mode)
+
+
+def values(lab: Lab) -> dict[str, str]:
+    """The settings of a lab; it has a scheduler in ipvs mode alone."""
+    found = {"proxy-mode": str(lab.proxy_mode), "encapsulation": str(lab.encapsulation)}
+    return found | ({"scheduler": lab.scheduler} if lab.proxy_mode is ProxyMode.IPVS else {})
+
+
+def changed_settings(lab: Lab, wanted: Mapping[str, str]) -> list[str]:
+    """A line for each wanted setting: NAME=VALUE, and the value that the lab has so far."""
+    was = values(lab)
+    return [
+        f"{name}={value}" + (f" (was {was[name]})" if was.get(name, value) != value else "")
+        for name, value in wanted.items()
+    ]
+
+
+def with_plugins(lab: Lab, cni: Cni) -> Lab:
+    """The lab with these CNI plugins as its pod network."""
+    return _anew(lab, cni=cni)
+
+
+def _anew(
+    lab: Lab, encapsulation: Encapsulation | None = None, mode: ProxyMode | None = None, cni: Cni | None = None
+) -> Lab:
+    from nslab.admission.load import completed
+    from nslab.lab.dump import documents
+    from nslab.lab.lab_document import set_to
+
+    # Pods keep their addresses where possible; `assign_addresses` decides that.
+    unassigned = documents(replace(lab, pods=tuple(replace(pod, assigned=None) for pod in lab.pods)))
+    set_to(unassigned.lab, encapsulation, mode, cni)
+    try:
+        return completed(unassigned, lab.name)
+    except LabFileError as error:
+        # Without positions: the lab comes from no file.
+        raise UsageError("\n".join(one.sentence for one in error.errors)) from None

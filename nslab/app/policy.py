@@ -1,0 +1,36 @@
+"""What Felix would write on a node of a file: read, decided, as text; without root."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nslab.errors import UsageError
+from nslab.lab.network_rules import RULES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nslab.api.values import Source
+
+
+def felix_text(sources: Sequence[Source], file: str, name: str, version: str) -> str:
+    """The chains and sets of node `name` with Calico of a version, for manifests or a lab file. `file`: their name.
+
+    Raises LabFileError and UsageError.
+    """
+    from nslab.admission.load import load_sources
+    from nslab.compiler.placement import assign_addresses
+    from nslab.compiler.policies import cluster, felix_node
+    from nslab.policy import felix
+    from nslab.policy.release import RELEASES
+    from nslab.policy.render import render
+
+    if version not in RELEASES:
+        raise UsageError(f"--calico-version is one of {', '.join(RELEASES)}, not {version!r}")
+    lab = assign_addresses(load_sources(sources, file))
+    if not RULES[lab.plugin].policies:
+        raise UsageError(f"{file}: {RULES[lab.plugin].label} no Felix, which is a part of calico")
+    for node in lab.nodes:
+        if node.name == name:
+            return render(felix.items(cluster(lab), felix_node(lab, node, version)))
+    raise UsageError(f"{file} has no node {name!r}; there are {', '.join(node.name for node in lab.nodes)}")

@@ -1,0 +1,1 @@
+"""Put what the kernel tells of namespaces, as it happens, into words."""

@@ -1,0 +1,95 @@
+"""The chains of pods: what a packet from or to a pod goes through, and how it comes there."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from nslab.policy import names
+from nslab.policy.policy_chain import group_name
+from nslab.policy.release import ACCEPT, PASS, RELEASES
+from nslab.policy.rule import (
+    ACCEPT as ACCEPT_IT,
+)
+from nslab.policy.rule import (
+    DROP,
+    RETURN,
+    FelixRule,
+    came_by,
+    clear_bits,
+    goto,
+    has,
+    jump,
+    lacks,
+    leaves_by,
+    ports,
+    protocol,
+    set_bits,
+    state,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from nslab.policy.model import Direction, NetworkPolicy, WorkloadEndpoint
+
+VXLAN_PORT = "4789"
+CHAIN: dict[Direction, str] = {"ingress": "cali-tw-", "egress": "cali-fw-"}
+DISPATCH: dict[Direction, str] = {"ingress": "cali-to-wl-dispatch", "egress": "cali-from-wl-dispatch"}
+PROFILE: dict[Direction, str] = {"ingress": "cali-pri-", "egress": "cali-pro-"}
+_ENCAPSULATED = (
+    ("VXLAN", (protocol("17"), ports(VXLAN_PORT))),
+    ("IPinIP", (protocol("4"),)),
+)
+
+
+def workload_rules(
+    version: str, workload: WorkloadEndpoint, direction: Direction, groups: Sequence[list[NetworkPolicy]]
+) -> Iterator[FelixRule]:
+    """The rules of a pod's chain. `groups`: the policies that isolate it in the direction; none: all may pass."""
+    yield FelixRule((state("RELATED,ESTABLISHED"),), ACCEPT_IT)
+    yield FelixRule((state("INVALID"),), DROP)
+    yield FelixRule((), clear_bits(ACCEPT | PASS))
+    if direction == "egress":
+        for name, matches in _ENCAPSULATED:
+            yield FelixRule(matches, DROP, f"Drop {name} encapped packets originating in workloads")
+    if groups:
+        yield FelixRule((), clear_bits(PASS), RELEASES[version].tier_start)
+        for group in groups:
+            yield FelixRule((lacks(PASS),), jump(group_name(version, group, direction)))
+            yield FelixRule((has(ACCEPT),), RETURN, "Return if policy accepted")
+        yield FelixRule((lacks(PASS),), DROP, RELEASES[version].tier_end)
+    for profile in profiles(workload):
+        yield FelixRule((), jump(names.chain(PROFILE[direction], profile)))
+        yield FelixRule((has(ACCEPT),), RETURN, "Return if profile accepted")
+    yield FelixRule((), DROP, "Drop if no profiles matched")
+
+
+def profiles(workload: WorkloadEndpoint) -> tuple[str, str]:
+    """The profiles of a pod's namespace, which allows all, and of its service account."""
+    return f"kns.{workload.namespace}", f"ksa.{workload.namespace}.{workload.service_account}"
+
+
+def profile_rule(profile: str, direction: Direction) -> FelixRule:
+    """The only rule of a profile's chain."""
+    target = set_bits(ACCEPT) if profile.startswith("kns.") else None
+    return FelixRule((), target, f"Profile {profile} {direction}")
+
+
+def dispatch(interfaces: Sequence[str], direction: Direction) -> Iterator[tuple[str, list[FelixRule]]]:
+    """The chains that lead to the pods' chains, by interface: a tree of two levels, so that no list is long."""
+    root, ask = DISPATCH[direction], leaves_by if direction == "ingress" else came_by
+    ends = [FelixRule((), DROP, "Unknown interface")]
+    bins: dict[str, list[str]] = {}
+    length = len(os.path.commonprefix(interfaces)) + 1  # noqa: RUF071 - names are no paths
+    for name in sorted(interfaces):
+        bins.setdefault(name[:length], []).append(name)
+    rules: list[FelixRule] = []
+    for prefix, some in bins.items():
+        to = [FelixRule((ask(name),), goto(CHAIN[direction] + name)) for name in some]
+        if len(to) > 1:
+            child = f"{root}-{prefix[length - 1 :]}"
+            yield child, [*to, *ends]
+            to = [FelixRule((ask(f"{prefix}+"),), goto(child))]
+        rules += to
+    yield root, [*rules, *ends]

@@ -1,0 +1,1 @@
+"""A lab as a picture: one model of it (`model`), and a renderer for each format."""

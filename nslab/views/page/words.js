@@ -1,0 +1,63 @@
+const WORDS = {
+  en: {
+    other: "한국어", theme: "Light or dark", skip: "Skip the picture", picture: "Picture", details: "Details",
+    journey: "Journey of a packet", which: "Of those possible:", first: "First", back: "Back", forward: "Forward",
+    last: "Last", keys: "Keys: ← and → step, Home and End go to the ends.",
+    choose: "Choose a host, an interface or a Service in the picture.",
+    findings: "Differs from the desired state", fine: "It is as it should be",
+    position: (now, all) => `${now} of ${all}`, reply: "The reply", request: "The packet", relay: "kube-proxy's own connection",
+    before: "before", after: "after", outer: "outer header", inner: "packet", cause: "Why", rules: "Rules that matched",
+    by: (who) => `by ${who}`, chance: (share) => `chance ${Math.round(share * 100)} %`,
+    source: "source", target: "target", protocol: "protocol", ttl: "TTL", length: "length", mark: "mark", mtu: "MTU",
+    bytes: (number) => `${number} bytes`, show: "Command that shows it",
+    interfaces: "Interfaces", addresses: "Addresses", neighbours: "ARP entries", routes: "Routes",
+    iptables: "Rules (iptables)", ipset: "Sets (ipset)", ipvs: "Virtual servers (IPVS)", nft: "Rules (nftables)",
+    settings: "Settings (sysctl)", processes: "Processes", plugins: "CNI plugins", service: "Endpoints",
+    inside: "Its host", far: "Other end", bridge: "Port of bridge", more: "Look inside",
+    roles: { node: "node", pod: "pod", client: "client outside the cluster", router: "router", switch: "switch",
+      service: "Service" },
+    actions: {},
+    ends: { delivered: "delivered, and answered", refused: "refused", unreachable: "unreachable", rejected: "rejected",
+      dropped: "dropped", lost: "timed out", left: "out of sight", unknown: "not known" },
+  },
+  ko: {
+    other: "English", theme: "밝게 또는 어둡게", skip: "그림 건너뛰기", picture: "그림", details: "자세히",
+    journey: "패킷의 여정", which: "가능한 여정:", first: "처음", back: "이전", forward: "다음",
+    last: "끝", keys: "키: ←와 →는 한 단계씩, Home과 End는 처음과 끝으로 갑니다.",
+    choose: "그림에서 호스트, 인터페이스 또는 Service를 고르세요.",
+    findings: "바라는 상태와 다른 점", fine: "바라는 상태와 같습니다",
+    position: (now, all) => `${all}단계 중 ${now}`, reply: "응답", request: "패킷", relay: "kube-proxy 자신의 연결",
+    before: "전", after: "후", outer: "바깥 헤더", inner: "패킷", cause: "이유", rules: "일치한 규칙",
+    by: (who) => `작성: ${who}`, chance: (share) => `확률 ${Math.round(share * 100)} %`,
+    source: "출발지", target: "목적지", protocol: "프로토콜", ttl: "TTL", length: "길이", mark: "마크", mtu: "MTU",
+    bytes: (number) => `${number}바이트`, show: "확인하는 명령",
+    interfaces: "인터페이스", addresses: "주소", neighbours: "ARP 항목", routes: "경로",
+    iptables: "규칙(iptables)", ipset: "집합(ipset)", ipvs: "가상 서버(IPVS)", nft: "규칙(nftables)",
+    settings: "설정(sysctl)", processes: "프로세스", plugins: "CNI 플러그인", service: "엔드포인트",
+    inside: "호스트", far: "반대쪽 끝", bridge: "연결된 브리지", more: "안에서 보기",
+    roles: { node: "노드", pod: "파드", client: "클러스터 밖의 클라이언트", router: "라우터", switch: "스위치",
+      service: "Service" },
+    actions: { send: "보냄", bridge: "브리지", DNAT: "DNAT", SNAT: "SNAT", "reverse DNAT": "역방향 DNAT",
+      "reverse SNAT": "역방향 SNAT", forward: "포워딩", encapsulate: "캡슐화", decapsulate: "캡슐 해제",
+      receive: "받음", "come in": "들어옴", drop: "버림", reject: "거부", lost: "사라짐" },
+    ends: { delivered: "전달되고 응답을 받음", refused: "거절됨", unreachable: "도달할 수 없음", rejected: "거부됨",
+      dropped: "버려짐", lost: "응답 없음", left: "보이지 않는 곳으로 나감", unknown: "알 수 없음" },
+  },
+};
+
+const asked = new URLSearchParams(location.search).get("lang") || navigator.language || "en";
+let language = asked.startsWith("ko") ? "ko" : "en";
+const word = (name) => WORDS[language][name];
+const action = (name) => word("actions")[name] || name;
+
+function element(tag, attributes, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (value !== undefined && value !== false) made.setAttribute(name, value);
+  }
+  made.append(...children.filter((child) => child !== undefined && child !== null && child !== ""));
+  return made;
+}
+
+const byId = (id) => document.getElementById(id);
+const command = (text) => element("code", { class: "command" }, text);
