@@ -270,6 +270,22 @@ def test_kube_proxys_own_connection_is_followed(lab: Lab) -> None:
         assert (one.deviation, back) == ("", [Action.SEND, Action.REVERSE_DNAT, Action.RECEIVE])
 
 
+def test_the_packet_of_a_vxlan_tunnel_meets_rules_of_its_own(lab: Lab) -> None:
+    rule = "INPUT -p udp --dport 4789 -j DROP"
+    configured(lab, "iptables", "VXLAN")
+    try:
+        journey = trace(lab.name, "node2", "svc/one")
+        run(lab, "node1", f"iptables -I {rule}")
+        dropped = trace(lab.name, "box", "one")
+        run(lab, "node1", f"iptables -D {rule}")
+    finally:
+        configured(lab, "iptables", "IPIP")
+    assert only(journey, Action.SNAT).matches[-1].rule.startswith("-j MASQUERADE")
+    assert (journey.end, journey.deviation) == (End.DELIVERED, "")
+    last = dropped.hops[-1]
+    assert (dropped.end, last.host, last.action, last.by) == (End.DROPPED, "node1", Action.DROP, BY_HAND)
+
+
 def test_rules_that_ask_for_the_port_of_a_bridge(tmp_path: Path) -> None:
     name = f"t{secrets.token_hex(4)}"
     file = tmp_path / f"{name}.yaml"
