@@ -58,8 +58,14 @@ _FIELDS = {
     "secret": ("type",),
     "replicaset.apps": ("status.replicas",),
     "job.batch": ("status.successful",),
+    "event": (
+        *(f"involvedObject.{field}" for field in ("kind", "namespace", "name", "uid", "apiVersion", "fieldPath")),
+        "reason", "reportingComponent", "source", "type",
+    ),
 }  # fmt: skip
 """The fields of each kind that the API server selects by, besides name and namespace."""
+_PATHS = {"source": "source.component"}
+"""Where the value of a field stands whose name is no path to it."""
 
 
 def matching_fields(found: Iterable[Object], selector: str) -> list[Object]:
@@ -81,7 +87,7 @@ def _has_field(one: Object, field: str, equal: bool, value: str) -> bool:
     if field not in (*_EVERY, *_FIELDS.get(resource(one), ())):
         raise UsageError(f"Error from server (BadRequest): field label not supported: {shown(field)}")
     there: Any = one
-    for step in field.split("."):
+    for step in _PATHS.get(field, field).split("."):
         there = there.get(step) if isinstance(there, dict) else None
     text = str(there).lower() if isinstance(there, bool) else "" if there is None else str(there)
     return (text == value) == equal
