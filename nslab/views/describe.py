@@ -199,11 +199,24 @@ def _set(one: Object, there: Sequence[Object], now: float) -> Iterator[Pair]:
     for column in columns(one["kind"]):
         if column.name not in ("NAME", "AGE", "NODE SELECTOR"):
             yield column.name.capitalize(), column.cell(one, now)
+    if one["kind"] == "Job":
+        yield from _job(one)
+    if conditions := one.get("status", {}).get("conditions"):
+        yield "Conditions", ""
+        yield "", [f"  {line}" for line in _conditions(conditions)]
     yield "Pod Template", ""
     inside: list[Pair] = [("Labels", _words(template.get("metadata", {}).get("labels")))]
     containers = [line for each in template.get("spec", {}).get("containers", ()) for line in _container(each, None)]
     yield "", [*_lines(inside, "  "), "  Containers:", *(f"  {line}" for line in containers)]
     yield "Pods", [printable(f"{each['metadata']['name']} ({pod_status(each)})") for each in _owned(one, there)] or NONE
+
+
+def _job(one: Object) -> Iterator[Pair]:
+    status, limit = one.get("status", {}), one["spec"].get("backoffLimit")
+    if limit is not None:
+        yield "Backoff Limit", str(limit)
+    states = ("active", "succeeded", "failed")
+    yield "Pods Statuses", " / ".join(f"{status.get(state) or 0} {state.capitalize()}" for state in states)
 
 
 def _owned(one: Object, there: Sequence[Object]) -> list[Object]:

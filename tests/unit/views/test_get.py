@@ -156,6 +156,14 @@ def test_a_watch_prints_what_changes() -> None:
     assert line.split()[:3] == [LAB.pods[0].name, "0/1", "CrashLoopBackOff"]
 
 
+@pytest.mark.parametrize("headers", [True, False])
+def test_what_a_watch_prints_stands_in_the_columns_of_its_table(headers: bool) -> None:
+    listing = Listing(headers=headers)
+    before = listing.text(selected(live(RUNNING, RUNNING), ["pods"], "default"), NOW).splitlines()[-1]
+    (line,) = listing.changed(selected(live(RUNNING, {**RUNNING, "ready": False}), ["pods"], "default"), NOW)
+    assert line == before.replace("1/1", "0/1")
+
+
 def test_describe_a_service_and_a_pod() -> None:
     there = live(RUNNING, WAITING)
     service = describe(selected(there, ["svc/web"])[0], there, NOW)
@@ -166,6 +174,18 @@ def test_describe_a_service_and_a_pod() -> None:
     assert "Controlled By:      ReplicaSet/web-" in pod
     deployment = describe(selected(there, ["deploy/web"])[0], there, NOW)
     assert f"{LAB.pods[1].name} (CrashLoopBackOff)" in deployment
+
+
+def test_describe_a_job_says_why_it_failed() -> None:
+    failed = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "it has reached it"}
+    job = {
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "namespace": "default"},
+        "spec": {"backoffLimit": 1, "template": {}}, "status": {"failed": 2, "conditions": [failed]},
+    }  # fmt: skip
+    lines = [" ".join(line.split()) for line in describe(job, [job], NOW).splitlines()]
+    assert "Backoff Limit: 1" in lines
+    assert "Pods Statuses: 0 Active / 0 Succeeded / 2 Failed" in lines
+    assert "Failed True BackoffLimitExceeded it has reached it" in lines
 
 
 def test_describe_does_not_show_secrets() -> None:
