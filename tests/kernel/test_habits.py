@@ -78,6 +78,17 @@ def test_a_pods_namespace_may_be_forgotten_or_an_option(lab: RunningLab) -> None
     assert done.stderr == f"nslab: {lab.name} has no kube-dns; did you mean kube-system/kube-dns?\n"
 
 
+def test_what_has_pods_stands_for_one_of_them(lab: RunningLab) -> None:
+    call = f"{lab.name}/pod/pod-b", f"{lab.name}/svc/svc-b", f"{lab.name}/svc/nosuch", f"{lab.name}/svc/kubernetes"
+    pod, service, unknown, none = nslabs(("exec", one, "--", "hostname") for one in call)
+    assert (pod.stdout, service.stdout) == ("pod-b\n", "pod-b\n")
+    assert (unknown.returncode, unknown.stderr) == (
+        2, 'nslab: Error from server (NotFound): services "nosuch" not found\n'
+    )  # fmt: skip
+    assert (none.returncode, none.stderr) == (2, "nslab: svc/kubernetes has no pods\n")
+    assert nslab("logs", f"{lab.name}/pod/pod-b").stdout == nslab("logs", f"{lab.name}/pod-b").stdout
+
+
 def test_get_prints_what_is_asked_for(lab: RunningLab) -> None:
     every = "{range .items[*]}{.metadata.name} {.status.podIP}{'\\n'}{end}"
     on_node1 = "spec.nodeName=node1,metadata.namespace=default"

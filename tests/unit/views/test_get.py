@@ -11,7 +11,7 @@ from nslab.api import tables
 from nslab.api.duration import duration
 from nslab.api.pod_status import pod_status
 from nslab.compiler.placement import assign_addresses
-from nslab.lab.selection import selected
+from nslab.lab.selection import behind, selected
 from nslab.lab.types import ZONE
 from nslab.views.describe import describe
 from nslab.views.listing import Listing
@@ -174,6 +174,20 @@ def test_describe_a_service_and_a_pod() -> None:
     assert "Controlled By:      ReplicaSet/web-" in pod
     deployment = describe(selected(there, ["deploy/web"])[0], there, NOW)
     assert f"{LAB.pods[1].name} (CrashLoopBackOff)" in deployment
+
+
+@pytest.mark.parametrize("word", ["deploy/web", "svc/web", "rs"])
+def test_behind_a_controller_and_a_service_are_its_pods_the_ready_ones_first(word: str) -> None:
+    there = live(WAITING, RUNNING)
+    found = behind(selected(there, [word], "default")[0], there)
+    assert [one["metadata"]["name"] for one in found] == [LAB.pods[1].name, LAB.pods[0].name]
+
+
+def test_behind_a_pod_is_itself_and_behind_a_service_without_selector_nothing() -> None:
+    there = live(RUNNING, RUNNING)
+    pod = selected(there, ["pods"], "default")[0]
+    assert behind(pod, there) == [pod]
+    assert behind({"kind": "Service", "metadata": {"name": "s", "namespace": "default"}, "spec": {}}, there) == []
 
 
 def test_describe_a_job_says_why_it_failed() -> None:
