@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nslab.app.change import deletable
 from nslab.app.inside import command
 from nslab.app.logs import entries
 from nslab.errors import UsageError
@@ -105,6 +106,17 @@ def test_get_prints_what_is_asked_for(lab: RunningLab) -> None:
     assert columns.stdout == "NAME    NODE\npod-a   node1\npod-b   node1\npod-c   node2\npod-d   node2\n"
     assert sorted(names.stdout.split()) == ["pod/pod-b", "pod/pod-c", "pod/pod-d"]
     assert (wrong.returncode, "couldn't find any field with path" in wrong.stderr) == (2, True)
+
+
+def test_delete_takes_labels(lab: RunningLab) -> None:
+    lab.apply(POD)
+    done = nslab("delete", lab.name, "pods", "-l", "app=guest", "--force")
+    assert (done.returncode, done.stdout) == (0, 'pod "guest" deleted\n'), done.stderr
+    none, named_too = nslabs(("delete", lab.name, *words, "-l", "app=guest") for words in (["pods"], ["pod/guest"]))
+    assert (none.returncode, none.stderr) == (0, "No resources found\n")
+    assert (named_too.returncode, "name cannot be provided when a selector" in named_too.stderr) == (2, True)
+    assert "guest" not in nslab("get", lab.name, "pods").stdout
+    assert deletable(lab.name, "svc", "default") == ["service/svc-b"]  # nslab makes the service kubernetes
 
 
 def test_get_watches(lab: RunningLab) -> None:
