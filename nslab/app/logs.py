@@ -7,7 +7,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
 
-from nslab.app.inside import container_of, find_pod, controller_named
+from nslab.app.inside import container_of, controller_named, find_pod
 from nslab.errors import UsageError
 from nslab.lab.selection import matching
 from nslab.linux.netns import folder
