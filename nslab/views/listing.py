@@ -46,15 +46,19 @@ class Listing:
         return "\n\n".join(map(self._table, rows))
 
     def changed(self, found: Iterable[Object], now: float) -> list[str]:
-        """The rows of objects that are new, or no more as they were."""
+        """The rows of objects that are new, or no more as they were; before the first of all, their heads."""
         lines = []
         for one in found:
             row = self._row(one, now)
             if self._seen.get(_key(one)) != _unaged(row):
                 self._seen[_key(one)] = _unaged(row)
+                first = not self._widths
                 self._widen([row])
-                lines.append((" " * GAP).join(padded(cell, self._widths[head]) for head, cell in row.items()).rstrip())
+                lines += [self._line(dict(zip(row, row, strict=True)))] * (first and self.headers) + [self._line(row)]
         return lines
+
+    def _line(self, row: dict[str, str]) -> str:
+        return (" " * GAP).join(padded(cell, self._widths[head]) for head, cell in row.items()).rstrip()
 
     def _widen(self, rows: Iterable[dict[str, str]]) -> None:
         """Keep the width of the widest cell so far below each head: rows that follow stand in the same columns."""

@@ -164,6 +164,14 @@ def test_what_a_watch_prints_stands_in_the_columns_of_its_table(headers: bool) -
     assert line == before.replace("1/1", "0/1")
 
 
+@pytest.mark.parametrize("headers", [True, False])
+def test_a_watch_that_begins_with_nothing_prints_the_heads_with_the_first_row(headers: bool) -> None:
+    found = selected(live(RUNNING, RUNNING), ["pods"], "default")
+    listing = Listing(headers=headers)
+    assert listing.text([], NOW) == ""
+    assert listing.changed(found, NOW) == Listing(headers=headers).text(found, NOW).splitlines()
+
+
 def test_describe_a_service_and_a_pod() -> None:
     there = live(RUNNING, WAITING)
     service = describe(selected(there, ["svc/web"])[0], there, NOW)
