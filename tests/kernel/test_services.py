@@ -98,6 +98,14 @@ def webs(own: RunningLab) -> list[str]:
     return sorted(end["pod"] for end in web["ports"][0]["endpoints"] if end.get("ready", True))
 
 
+def test_a_deployment_stands_for_one_of_its_pods_and_its_bare_name_is_recognized(lab: RunningLab) -> None:
+    done = nslab("exec", f"{lab.name}/deployment/web", "--", "hostname")
+    assert done.stdout.startswith("web-"), done.stderr
+    assert done.stderr == f"Found 4 pods, using pod/{done.stdout}"
+    for verb in ("logs", "shell"):
+        assert nslab(verb, f"{lab.name}/web").stderr.endswith(f"; did you mean {lab.name}/deployment/web?\n")
+
+
 @in_each_mode
 def test_all_replicas_answer_by_the_service_by_name_and_by_node_port(own: RunningLab, mode: str) -> None:
     pods = {name.partition("/")[2] for name in webs(own)}
