@@ -29,6 +29,7 @@ from nslab.quote import fill
 from nslab.ruletext.comments import without_comment
 from nslab.trace.authors import Authors
 from nslab.trace.deviation import deviation
+from nslab.trace.ending import RP_FILTERED
 from nslab.trace.endpoints import names_to_ask, resolved, source, target
 from nslab.trace.hops import End, Journey
 from nslab.trace.journey import hops
@@ -139,7 +140,9 @@ def _journey(
     lab: Lab, state: State, begin: str, aim: TraceTarget, names: tuple[NameAsked, ...], seen: _Seen
 ) -> Journey:
     sent = seen.there[0].entered if seen.there else None
-    known = Known(lab.name, seen.routes, seen.observation.mtus or {}, Authors(lab.name, state, seen.listed), sent)
+    filtering = {count.host for count in seen.observation.counts if count.name == RP_FILTERED}
+    authors = Authors(lab.name, state, seen.listed)
+    known = Known(lab.name, seen.routes, seen.observation.mtus or {}, authors, sent, filtering)
     every = (*hops(seen.there, known), *hops(seen.back, known))
     end = end_of(seen.observation, every)
     cause, differing = "", tuple[str, ...]()

@@ -91,13 +91,17 @@ def json_line(value: object) -> None:
 
 
 def _yaml(value: object) -> str:
-    """A value as YAML, with double quotes around each text with invisible characters, so that they are escaped."""
+    """A value as YAML, with double quotes around each text with invisible characters, so that they are escaped.
+
+    What stands in it twice is written twice: kubectl prints no anchors.
+    """
     import yaml
 
     from nslab.api.scalars import is_text
 
     class Dumper(yaml.SafeDumper):
-        pass
+        def ignore_aliases(self, _value: object) -> bool:
+            return True
 
     def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
         style = '"' if visible(value) != value else None if is_text(value) else "'"

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
     from nslab.probes.evidence import Sighting, Trail
 
+RP_FILTERED = "TcpExt.IPReversePathFilter"
 _COUNTED = {
-    "TcpExt.IPReversePathFilter": "meanwhile its rp_filter dropped packets that came in where no route leads back",
+    RP_FILTERED: "meanwhile its rp_filter dropped packets that came in where no route leads back",
     "Ip.InAddrErrors": "it does not forward what came in meanwhile",
     "Ip.OutNoRoutes": "it had no route for what it sent meanwhile",
     "IpExt.InNoRoutes": "it had no route for what came in meanwhile",

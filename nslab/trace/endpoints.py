@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nslab.lab.service_types import Service
     from nslab.lab.types import Lab
 
+IPV6_LATER = "is an IPv6 address: traces of IPv6 come later, with dual stack"
 _PORTS = range(1, 1 << 16)
 _NAME = re.compile(r"(?=.*[a-z])(?=.*\.)(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE)
 """A name with a dot, for DNS."""
@@ -43,6 +44,8 @@ class TraceTarget:
 
 def source(lab: Lab, word: str) -> str:
     """The host from which a packet is sent. UsageError if there is none of that name or address."""
+    if word.count(":") > 1:
+        raise UsageError(f"{shown(word)} {IPV6_LATER}")
     hosts = {place.name: place.address for place in places(lab)}
     if word in hosts:
         return word
@@ -111,7 +114,9 @@ def way_on(word: str, known: list[str]) -> str:
 
 
 def split(word: str) -> tuple[str, int]:
-    """NAME and PORT of `NAME:PORT`; 0 without one. UsageError if it is no port."""
+    """NAME and PORT of `NAME:PORT`; 0 without one. UsageError if it is no port, or an IPv6 address."""
+    if word.count(":") > 1:
+        raise UsageError(f"{shown(word)} {IPV6_LATER}")
     name, colon, port = word.rpartition(":")
     if not colon:
         return word, 0

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 BY_CONNTRACK = "conntrack; no rule does this"
 BLACKHOLE = "a blackhole route drops it"
+RP_FILTER = "its rp_filter drops it: no route leads back to where it came in"
 NO_ROUTE = "it has no route there"
 NO_FORWARDING = "it does not forward packets (ip_forward), or a route says unreachable"
 UNREACHABLE = "a route of its says unreachable"

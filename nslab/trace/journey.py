@@ -9,7 +9,7 @@ from nslab.dataclass import replace
 from nslab.objects.names import SWITCH
 from nslab.probes.evidence import What
 from nslab.trace import commands
-from nslab.trace.hops import Action, Hop
+from nslab.trace.hops import BLACKHOLE, RP_FILTER, Action, Hop
 from nslab.trace.stations import asked
 from nslab.trace.translations import path, translations, undone_for_the_sender
 
@@ -117,8 +117,11 @@ def _lost(station: Station, route: RouteTaken, known: Known) -> Hop:
     by = "" if route.error else known.authors.of_route(station.host, route)
     over = route.kind == "unicast" and question.header.ttl == 1
     why = "its TTL is over" if over else f"no rule that the kernel traces drops it; route {route}"
+    # From Linux 6.14, a look-up that rp_filter refuses has a blackhole's error.
+    filtered = route.error == BLACKHOLE and station.host in known.filtering
+    cause = RP_FILTER if filtered else route.error or why
     return Hop(
-        station.host, Action.LOST, question.header, dev=station.iif, cause=route.error or why, by="" if over else by,
+        station.host, Action.LOST, question.header, dev=station.iif, cause=cause, by="" if over else by,
         mark=question.mark, command=commands.route(known.lab, question),
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nslab.dataclass import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from nslab.trace.authors import Authors
     from nslab.trace.observed import Header, RouteQuestion, RouteTaken
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class Known:
     """What explains a journey: routes by question, MTUs by host and interface, who wrote what.
 
-    `sent`: the packet as its sender made it, whose reply the sender gets.
+    `sent`: the packet as its sender made it, whose reply the sender gets. `filtering`: the hosts whose rp_filter
+    counted packets meanwhile.
     """
 
     lab: str
@@ -25,3 +26,4 @@ class Known:
     mtus: Mapping[tuple[str, str], int]
     authors: Authors
     sent: Header | None = None
+    filtering: Collection[str] = ()

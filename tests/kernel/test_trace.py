@@ -377,7 +377,7 @@ LOST = {
     "rp_filter": Lost(
         "node1", "ip route add BOX dev @TWO1; sysctl -qw net.ipv4.conf.tunl0.rp_filter=1 net.ipv4.conf.all.rp_filter=1",
         "ip route del BOX dev @TWO1", End.LOST,
-        ("node1", Action.LOST), ("its rp_filter drop",)),
+        ("node1", Action.LOST), ("its rp_filter drop", "seen: node1 does not pass it on (its rp_filter drops it")),
     "nft rejects": Lost(
         "node1", "nft add table inet mine; nft add chain inet mine f '{type filter hook forward priority 5;}'; "
         "nft add rule inet mine f ip daddr ONE reject with icmp type admin-prohibited", "nft delete table inet mine",
@@ -413,7 +413,7 @@ def test_a_lost_packet_is_followed_to_where_it_ends(lab: Lab, name: str) -> None
             run(lab, lost.host, lost.undo)
         up(lab)
     last = next((hop for hop in journey.hops if hop.action in STOPS), journey.hops[-1])
-    text = "\n".join((journey.why, *journey.differing))
+    text = "\n".join((journey.why, journey.deviation, *journey.differing))
     assert (journey.end, (last.host, last.action)) == (lost.end, lost.at), text
     for words in lost.says:
         assert words.replace("ONE", address(lab, "one")) in text
@@ -532,6 +532,8 @@ def test_the_command_line(lab: Lab) -> None:
         ("box", "onee"): "has no host and no Service onee; did you mean one?",
         ("box", "node1"): "say to which port: nslab trace",
         ("box", "one:x"): "x is not a port",
+        ("box", "fe80::1"): "fe80::1 is an IPv6 address",
+        ("fe80::1", "one"): "fe80::1 is an IPv6 address",
         ("box", "one", "--udp", "--icmp"): "a packet is one of them",
     }.items():
         done = nslab("trace", lab.name, *words)

@@ -130,6 +130,14 @@ def test_documents_say_the_same_in_printable_characters(value: object) -> None:
         assert obeyed(printed.getvalue()) == set()
 
 
+def test_yaml_has_no_anchors() -> None:
+    owners = [{"kind": "StatefulSet"}]
+    with redirect_stdout(io.StringIO()) as printed:
+        output.document({"items": [{"owners": owners}, {"owners": owners}]}, Format.YAML)
+    assert "&" not in printed.getvalue()
+    assert printed.getvalue().count("kind: StatefulSet") == 2
+
+
 def test_a_table_s_columns_are_as_wide_as_they_look(capsys: pytest.CaptureFixture[str]) -> None:
     output.listing([{"name": "a\x1b[2Jb", "next": "Q"}, {"name": "plain", "next": "R"}], Format.TABLE)
     header, *rows = capsys.readouterr().out.splitlines()

@@ -15,7 +15,7 @@ from nslab.linux.netlink import batch
 from nslab.objects.inet import route_author, route_destination
 from nslab.objects.names import netns
 from nslab.objects.neighbours import NDA_DST, NUD_NOARP
-from nslab.trace.hops import BLACKHOLE, NO_FORWARDING, NO_ROUTE
+from nslab.trace.hops import BLACKHOLE, NO_FORWARDING, NO_ROUTE, RP_FILTER
 from nslab.trace.observed import RouteTaken
 from nslab.wire import netlink as wire
 
@@ -69,7 +69,7 @@ def _asked(sock: socket.socket, question: RouteQuestion, devices: Mapping[str, i
 
 
 _ERRORS = {
-    errno.EXDEV: "its rp_filter drops it: no route leads back to where it came in",
+    errno.EXDEV: RP_FILTER,
     errno.EINVAL: BLACKHOLE,
     errno.EACCES: "a route prohibits it",
     errno.EHOSTUNREACH: NO_FORWARDING,

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from nslab.api.words import shown
 from nslab.errors import UsageError
 from nslab.probes.probe import Kind
-from nslab.trace.endpoints import TraceTarget, split
+from nslab.trace.endpoints import IPV6_LATER, TraceTarget, split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nslab.trace.dump.host import DumpedHost
-
-SIX = "is an IPv6 address: traces of IPv6 come later, with dual stack"
 
 
 class TraceStart(NamedTuple):
@@ -29,8 +27,6 @@ class TraceStart(NamedTuple):
 
 def target(hosts: Sequence[DumpedHost], word: str, kind: Kind | None) -> TraceTarget:
     """What TO means: HOST or ADDRESS, each with :PORT. UsageError if it is neither."""
-    if word.count(":") > 1:
-        raise UsageError(f"{shown(word)} {SIX}")
     name, port = split(word)
     known = {host.name: host for host in hosts}
     address = _main_address(known[name]) if name in known else _address(name, hosts)
@@ -43,7 +39,7 @@ def target(hosts: Sequence[DumpedHost], word: str, kind: Kind | None) -> TraceTa
 def start(hosts: Sequence[DumpedHost], word: str, aim: IPv4Address) -> TraceStart:
     """Where a packet from FROM begins. UsageError if it is not known at which host it comes in."""
     if ":" in word:
-        raise UsageError(f"{shown(word)} {SIX}" if word.count(":") > 1 else f"FROM has no port: {shown(word)}")
+        raise UsageError(f"{shown(word)} {IPV6_LATER}" if word.count(":") > 1 else f"FROM has no port: {shown(word)}")
     for host in hosts:
         if host.name == word:
             return TraceStart(word, host.source(aim))

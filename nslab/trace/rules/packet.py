@@ -81,13 +81,6 @@ class HookPacket:
         """Its tuple, as it is now."""
         return Flow4(self.source, self.source_port, self.destination, self.destination_port)
 
-    def as_received(self, iif: str) -> HookPacket:
-        """The packet as another host gets it: without its mark, and what this host's conntrack and rules knew of it."""
-        return HookPacket(
-            self.source, self.destination, self.protocol, self.source_port, self.destination_port, self.icmp_type,
-            self.icmp_code, self.tcp_flags, iif, ttl=self.ttl, length=self.length, tos=self.tos, fragment=self.fragment,
-        )  # fmt: skip
-
 
 _LOOPBACK, _ANY, _ALL_ONES = 127, IPv4Address(0), IPv4Address(0xFFFFFFFF)
 

@@ -18,7 +18,7 @@ from nslab.probes.probe import Kind
 from nslab.trace.authors import BY_HAND, Authors
 from nslab.trace.chances import chances
 from nslab.trace.endpoints import names_to_ask, source, target
-from nslab.trace.hops import Action, End
+from nslab.trace.hops import BLACKHOLE, RP_FILTER, Action, End
 from nslab.trace.journey import hops
 from nslab.trace.known import Known
 from nslab.trace.observed import Crossing, Header, Match, Passing, RouteTaken, Visit, WatchedPacket
@@ -211,6 +211,14 @@ def test_the_last_rules_text_tells_where_a_lost_packet_was_going() -> None:
     )  # fmt: skip
     counted = WatchedPacket(ASKED, tuple(FORTH[:2]), (CROSSED,), counts=(Count("node", "TcpExt.IPReversePathFilter"),))
     assert "rp_filter dropped" in why(counted, made, "server")
+
+
+def test_where_rp_filter_counted_the_kernels_error_means_no_blackhole() -> None:
+    found = stations(FORTH[:2], [CROSSED], What.REQUEST)
+    explained = replace(known(*found, last=RouteTaken(error=BLACKHOLE)), filtering=("node",))
+    assert [hop.cause for hop in hops(found, explained)][-1] == RP_FILTER
+    elsewhere = replace(explained, filtering=("server",))
+    assert [hop.cause for hop in hops(found, elsewhere)][-1] == BLACKHOLE
 
 
 @pytest.mark.parametrize(

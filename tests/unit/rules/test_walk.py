@@ -159,9 +159,9 @@ def test_branches_that_double_each_other_end_in_a_sentence() -> None:
     assert last.doubts[-1] == f"more than {walk.BRANCHES} branches"
 
 
-def test_another_host_knows_nothing_of_a_packets_nat() -> None:
+def test_a_packet_keeps_what_nat_and_marks_made_of_it() -> None:
     nat, mangle = ("-A PREROUTING -j DNAT --to-destination 10.0.1.9", "-A PREROUTING -j MARK --set-mark 5")
     text = f"*nat\n{nat}\nCOMMIT\n*mangle\n{mangle}\nCOMMIT\n"
     (end,) = evaluate(read(text), packet(tos=4), "PREROUTING", NODE)
     assert (end.packet.mark, end.packet.status) == (5, {"DNAT"})
-    assert end.packet.as_received("eth1") == packet(destination="10.0.1.9", iif="eth1", oif="", tos=4)
+    assert (str(end.packet.destination), end.packet.tos) == ("10.0.1.9", 4)
