@@ -96,9 +96,14 @@ def parse(text: str) -> Template:
         body, rest = _nested(ways)
         if rest:
             raise ValueError("not in range, nothing to end")
-    except ValueError as error:
-        raise TemplateError(f"error: error parsing jsonpath {text}, {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise TemplateError(f"error: error parsing jsonpath {text}, {reason(error)}") from None
     return body
+
+
+def reason(error: ValueError | RecursionError) -> str:
+    """Why a template cannot be read or executed."""
+    return "too deeply nested" if isinstance(error, RecursionError) else str(error)
 
 
 def relaxed(text: str) -> str:
@@ -228,9 +233,10 @@ def _element(text: str) -> Way:
 
 
 def _known(text: str | None) -> int | None:
-    if text == "-":
-        raise ValueError("array index - is not a number")
-    return int(text) if text else None
+    try:
+        return int(text) if text else None
+    except ValueError:
+        raise ValueError(f"array index {text} is not a number") from None
 
 
 def _filter(text: str, at: int) -> tuple[Sequence[Step], int]:

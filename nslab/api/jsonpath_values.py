@@ -15,6 +15,7 @@ from nslab.api.jsonpath import (
     UnionStep,
     as_text,
     parse,
+    reason,
 )
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ def rendered(text: str, value: Any) -> str:
     template = parse(text)
     try:
         return "".join(_texts(template, value))
-    except ValueError as error:
-        raise TemplateError(f'error: error executing jsonpath "{text}": Error executing template: {error}') from None
+    except (ValueError, RecursionError) as error:
+        why = f"Error executing template: {reason(error)}"
+        raise TemplateError(f'error: error executing jsonpath "{text}": {why}') from None
 
 
 def found(text: str, value: Any) -> list[Any]:
@@ -41,8 +43,8 @@ def found(text: str, value: Any) -> list[Any]:
     template = parse(text)
     try:
         return [one for way in template if not isinstance(way, RangeBlock) for one in _values(way, [value])]
-    except ValueError as error:
-        raise TemplateError(f"error: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise TemplateError(f"error: {reason(error)}") from None
 
 
 def _texts(template: Template, value: Any) -> Iterator[str]:

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 from nslab.admission.change import applied_with_warnings, deleted, moved_on, scaled
 from nslab.admission.settings import changed_settings, with_plugins, with_settings
 from nslab.app import jobs, terminating
+from nslab.app.get import get
 from nslab.app.listener import QUIET
 from nslab.app.transition import Transition
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass
+from nslab.lab.dump import documents
 from nslab.lab.jobs import jobs as unfinished_jobs
+from nslab.lab.resources import key_of
+from nslab.lab.selection import resource
 from nslab.lab.termination import without_terminating
 from nslab.linux import owned, signals
 from nslab.linux.netns import Namespaces, folder, private
@@ -62,6 +66,14 @@ def apply(name: str, source: str | Path, listener: Listener = QUIET, *, wait: bo
         return made, lines
 
     return _kubectl(name, "apply", lambda lab: decide(without_terminating(lab)), listener, wait=wait)
+
+
+def deletable(name: str, kind: str, namespace: str, selector: str = "") -> list[str]:
+    """Return KIND/NAME of a kind's objects with these labels, without those that nslab makes again itself."""
+    there = {key_of(one) for one in documents(stored_lab(name)).objects()}
+    found = ((resource(one), one["metadata"]) for one in get(name, [kind], namespace, selector))
+    keys = ((which, metadata.get("namespace", ""), metadata["name"]) for which, metadata in found)
+    return [f"{key[0]}/{key[2]}" for key in keys if key in there]
 
 
 def delete(

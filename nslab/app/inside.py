@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from nslab.lab.pod_types import Pod
+    from nslab.lab.types import Lab
 
 
 def command(lab: str, host: str, container: str | None, argv: Sequence[str]) -> tuple[ExecRequest, list[str]]:
@@ -26,7 +27,7 @@ def command(lab: str, host: str, container: str | None, argv: Sequence[str]) -> 
         raise no_such_lab(lab)
     if netns(lab, host) not in names:
         known = [name.removeprefix(netns(lab, "")) for name in names]
-        meant = namesake(host, known)
+        meant = namesake(host, known) or controller_named(desired, host)
         way_on = f"did you mean {lab}/{meant}?" if meant else f"it has {', '.join(known)}"
         raise UsageError(f"{lab} has no host {host!r}; {way_on}")
     if pod := find_pod(desired.pods, host):
@@ -53,6 +54,11 @@ def absence(wanted: ExecRequest, what: str) -> str:
     entry = status.entry(wanted.lab, pod.namespace, pod.name, wanted.container)
     why = why_absent(entry) if entry else ""
     return f"{what}: {why}" if why else back
+
+
+def controller_named(lab: Lab, name: str) -> str:
+    """KIND/NAME of the first controller of that name, whose pods may be meant; "" if there is none."""
+    return next((f"{one.kind.lower()}/{one.name}" for one in lab.controllers if one.name == name), "")
 
 
 def find_pod(pods: Iterable[Pod], host: str) -> Pod | None:

@@ -7,7 +7,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
 
-from nslab.app.inside import container_of, find_pod
+from nslab.app.inside import container_of, controller_named, find_pod
 from nslab.errors import UsageError
 from nslab.lab.selection import matching
 from nslab.linux.netns import folder
@@ -27,10 +27,12 @@ Line = TypeVar("Line")
 
 def pod_of(lab: str, host: str) -> Pod:
     """Return the pod of a running lab whose host name is `host`; UsageError if there is none."""
-    pods = stored_lab(lab).pods
-    pod = find_pod(pods, host)
+    desired = stored_lab(lab)
+    pod = find_pod(desired.pods, host)
     if pod is None:
-        meant = namesake(host, (pod_host(one.namespace, one.name) for one in pods))
+        meant = namesake(host, (pod_host(one.namespace, one.name) for one in desired.pods)) or controller_named(
+            desired, host
+        )
         raise UsageError(f"{lab} has no pod {host!r}" + (f"; did you mean {lab}/{meant}?" if meant else ""))
     return pod
 

@@ -50,6 +50,7 @@ def exec_(
 
     nslab exits with the command's exit code. In a container, the command has the container's namespaces, root and
     capabilities, no more. You may leave out `--`: options behind the command's first word are the command's own.
+    LAB/deployment/NAME, job/NAME or service/NAME is one of its pods.
 
     Example: nslab exec calico-two-node/pod-d -- curl -s http://20.111.156.7:8080/hostname
     """
@@ -96,7 +97,8 @@ def logs(
 ) -> None:
     """Print what a container wrote to stdout and stderr since its last start.
 
-    With -l, LAB is enough: it prints the logs of all pods with these labels, one after the other; with -f as they come.
+    LAB/deployment/NAME, job/NAME or service/NAME is one of its pods. With -l, LAB is enough: it prints the logs of all
+    pods with these labels, one after the other; with -f as they come.
 
     Example: nslab logs calico-two-node/pod-b -f
     """
@@ -183,7 +185,10 @@ def _defaulted(wanted: str | None, containers: list[str]) -> None:
 
 
 def _split(host: str, more: Sequence[str], namespace: str) -> tuple[str, str]:
-    """Lab and host; a pod may also be NAMESPACE/POD, as pictures write it. `more`: the words behind it."""
+    """Lab and host; a pod may also be NAMESPACE/POD, as pictures write it, or KIND/NAME of what has pods.
+
+    `more`: the words behind it.
+    """
     lab, _, name = host.partition("/")
     if not (lab and name):
         from nslab.api.words import shown
@@ -191,5 +196,22 @@ def _split(host: str, more: Sequence[str], namespace: str) -> tuple[str, str]:
         meant = f"{lab}/{host_of(more[0])}" if lab and more else ""
         advice = f"did you mean {lab}/{more[0]}?" if meant in hosts(meant) else "as in calico-two-node/pod-b"
         raise UsageError(f"{shown(host)} names no host: write LAB/HOST; {advice}")
+    lab = running(lab) or lab
     known = pod_host(namespace, name) if namespace and "/" not in name else host_of(name)
-    return running(lab) or lab, known
+    if "/" in name and f"{lab}/{known}" not in hosts(f"{lab}/{known}"):
+        return lab, _first_behind(lab, name, namespace) or known
+    return lab, known
+
+
+def _first_behind(lab: str, word: str, namespace: str) -> str:
+    """The host name of the first pod of KIND/NAME; "" if the word is none."""
+    from nslab.app.workloads import names_pods, pods_behind
+
+    if not names_pods(word):
+        return ""
+    found = pods_behind(lab, word, namespace)
+    if not found:
+        raise UsageError(f"{word} has no pods")
+    if len(found) > 1:
+        note(f"Found {len(found)} pods, using pod/{found[0].partition('/')[2]}")  # kubectl's words
+    return host_of(found[0])

@@ -141,8 +141,8 @@ def apply(
 ) -> None:
     """Create or change objects of a running lab, as `kubectl apply` does.
 
-    It takes Services, EndpointSlices, Deployments and Pods. The endpoints and the rules on every node follow; nslab
-    does not cut connections to pods that stay. New pods may not be ready yet when it returns (`nslab ps`, --wait).
+    It takes all kinds of objects that a lab file may have. The endpoints and the rules on every node follow; nslab does
+    not cut connections to pods that stay. New pods may not be ready yet when it returns (`nslab ps`, --wait).
     Containers that it replaces have their pod's grace period to end.
 
     Example: nslab apply services-iptables -f web.yaml
@@ -160,6 +160,8 @@ def delete(
     objects: Annotated[list[str] | None, typer.Argument(metavar="KIND/NAME…", autocompletion=complete.objects)] = None,
     file: FileOption = None,
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="The namespace of KIND/NAME.")] = "default",
+    selector: SelectorOption = "",
+    every: Annotated[bool, typer.Option("--all", help="All objects of the KIND in the namespace.")] = False,
     wait: Annotated[
         str, typer.Option("--wait", metavar="true|false", help="Whether to wait until the pods are gone.")
     ] = "true",
@@ -181,7 +183,15 @@ def delete(
     from nslab.app import change
 
     if (file is None) == (not objects):
-        raise UsageError("say what to delete: KIND/NAME…, or -f FILE")
+        raise UsageError("say what to delete: KIND/NAME…, KIND -l LABELS, or -f FILE")
+    if selector or every:
+        kinds = objects or []
+        if len(kinds) != 1 or "/" in kinds[0]:
+            raise UsageError("error: name cannot be provided when a selector or --all is specified")
+        objects = change.deletable(name, kinds[0], namespace, selector)
+        if not objects:
+            note("No resources found")
+            return
     _deferred()
     if wait not in ("true", "false"):
         raise UsageError(f"--wait is true or false, not {wait[:20]!r}")

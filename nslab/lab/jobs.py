@@ -102,7 +102,7 @@ def due(job: Controller, pods: Iterable[Pod], found: Ended) -> float:
     running = sum(pod.name not in found.succeeded | found.failed for pod in pods)
     if not is_open(job, found) or running >= active(job, len(found.succeeded)):
         return float("inf")
-    return found.last + min(BACKOFF * 2 ** (len(found.failed) - 1), LONGEST) if found.failed else 0.0
+    return found.last + min(BACKOFF * 2 ** min(len(found.failed) - 1, 9), LONGEST) if found.failed else 0.0
 
 
 def jobs(lab: Lab) -> Iterator[tuple[Controller, list[Pod]]]:

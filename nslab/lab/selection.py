@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nslab.api.document import CLUSTER_WIDE
+from nslab.api.pod_status import has_condition
 from nslab.api.words import shown
 from nslab.errors import UsageError
 from nslab.lab.resources import meant, not_found, parts, resource_name
@@ -58,8 +59,14 @@ _FIELDS = {
     "secret": ("type",),
     "replicaset.apps": ("status.replicas",),
     "job.batch": ("status.successful",),
+    "event": (
+        *(f"involvedObject.{field}" for field in ("kind", "namespace", "name", "uid", "apiVersion", "fieldPath")),
+        "reason", "reportingComponent", "source", "type",
+    ),
 }  # fmt: skip
 """The fields of each kind that the API server selects by, besides name and namespace."""
+_PATHS = {"source": "source.component"}
+"""Where the value of a field stands whose name is no path to it."""
 
 
 def matching_fields(found: Iterable[Object], selector: str) -> list[Object]:
@@ -81,10 +88,36 @@ def _has_field(one: Object, field: str, equal: bool, value: str) -> bool:
     if field not in (*_EVERY, *_FIELDS.get(resource(one), ())):
         raise UsageError(f"Error from server (BadRequest): field label not supported: {shown(field)}")
     there: Any = one
-    for step in field.split("."):
+    for step in _PATHS.get(field, field).split("."):
         there = there.get(step) if isinstance(there, dict) else None
     text = str(there).lower() if isinstance(there, bool) else "" if there is None else str(there)
     return (text == value) == equal
+
+
+def owned(one: Object, there: Iterable[Object]) -> list[Object]:
+    """The pods of a controller; of a Deployment, those of its ReplicaSets. `there`: every object of the lab."""
+    every, namespace = [*there], one["metadata"].get("namespace")
+    names = {(one["kind"], one["metadata"].get("name"))}
+    names |= {(each["kind"], each["metadata"]["name"]) for each in every if names & _owners(each)}
+    pods = [each for each in every if each["kind"] == "Pod" and each["metadata"].get("namespace") == namespace]
+    return [each for each in pods if names & _owners(each)]
+
+
+def _owners(one: Object) -> set[tuple[Any, Any]]:
+    return {(owner.get("kind"), owner.get("name")) for owner in one["metadata"].get("ownerReferences", ())}
+
+
+def behind(one: Object, there: Iterable[Object]) -> list[Object]:
+    """The pods that `kubectl logs` means by an object, the ready ones first: itself, a controller's or a Service's."""
+    if one["kind"] == "Pod":
+        return [one]
+    if one["kind"] == "Service":
+        wanted = (one["spec"].get("selector") or {}).items()
+        pods = [each for each in there if each["kind"] == "Pod" and _is_in(each, one["metadata"].get("namespace", ""))]
+        found = [pod for pod in pods if wanted and wanted <= (pod["metadata"].get("labels") or {}).items()]
+    else:
+        found = owned(one, there)
+    return sorted(found, key=lambda pod: (not has_condition(pod, "Ready"), _name(pod)))
 
 
 def _matches(labels: dict[str, str], term: str) -> bool:

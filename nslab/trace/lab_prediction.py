@@ -115,6 +115,7 @@ class LabPredictor(Predictor):
 
     def cross(self, branch: Branch, dev: str, via: IPv4Address) -> Iterator[Branch]:
         net, ns = self._net, branch.ns
+        branch = _by_port(branch, "")
         match net.device(ns, dev):
             case Veth():
                 _, (other, end) = net.veths[ns, dev]
@@ -143,7 +144,7 @@ class LabPredictor(Predictor):
     def _over_bridge(self, branch: Branch, ns: str, bridge: str, via: IPv4Address, came: str) -> Iterator[Branch]:
         net = self._net
         if came and net.owner(ns, via):
-            yield from self.arrive(branch, ns, bridge)
+            yield from self.arrive(_by_port(branch, came) if self._calls_iptables(ns) else branch, ns, bridge)
             return
         for port in net.plugged[ns, bridge]:
             _, (other, end) = net.veths[ns, port]
@@ -162,3 +163,14 @@ class LabPredictor(Predictor):
                 yield from self.arrive(branch, other, end)
                 return
         yield ended(branch, End.LOST, f"nobody on {host(ns)}'s {bridge} has the address {via}")
+
+    def _calls_iptables(self, ns: str) -> bool:
+        """Whether rules see by which port of a bridge a packet came (br_netfilter)."""
+        return getattr(self._net.objects.get(("Sysctl", ns, "net/bridge/bridge-nf-call-iptables")), "value", "0") == "1"
+
+
+def _by_port(branch: Branch, port: str) -> Branch:
+    """The packet that came by a port of a bridge; "": by no bridge."""
+    if branch.packet.physdev_in == port:
+        return branch
+    return changed(branch, packet=changed(branch.packet, physdev_in=port))

@@ -96,7 +96,8 @@ def both_ways(seen: WatchedPacket) -> tuple[list[Station], list[Station]]:
     """
     there = [*_of_the_sender(stations(seen.passings, seen.crossings, What.REQUEST), seen.question.source)]
     sent = {one.header.ends for station in there for one in (*station.arrival, *station.departure)}
-    sent |= {asked(station).header.ends for station in there}  # what a host translated for itself left nowhere
+    # What a host translated for itself left nowhere; what it sends to itself is seen by its rules alone.
+    sent |= {header.ends for station in there for header in (asked(station).header, station.entered)}
     senders = {source for source, *_ in sent}
     replies = [
         one
@@ -130,7 +131,8 @@ def stations(passings: Iterable[Passing], crossings: Iterable[Crossing], what: W
         (station.departure if one.leaving else station.arrival).append(one)
     known: set[tuple[object, ...]] = set()
     for crossing in crossings:
-        sight = crossing.host, crossing.tunnelled, crossing.iif, crossing.oif, crossing.header
+        alike = replace(crossing.header, length=0)  # a server that closes at once sends another packet right behind
+        sight = crossing.host, crossing.tunnelled, crossing.iif, crossing.oif, alike
         if crossing.what not in (what, None) or sight in known:
             continue  # another packet's, or the same once more: TCP repeats what is not answered
         known.add(sight)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nslab.api.pod_status import pod_status
 from nslab.api.tables import NONE, columns, labels, selector
 from nslab.api.words import printable
+from nslab.lab.selection import owned
 from nslab.lab.views import FINISHED
 from nslab.views.events import lines_about
 from nslab.views.table import table
@@ -199,26 +200,24 @@ def _set(one: Object, there: Sequence[Object], now: float) -> Iterator[Pair]:
     for column in columns(one["kind"]):
         if column.name not in ("NAME", "AGE", "NODE SELECTOR"):
             yield column.name.capitalize(), column.cell(one, now)
+    if one["kind"] == "Job":
+        yield from _job(one)
+    if conditions := one.get("status", {}).get("conditions"):
+        yield "Conditions", ""
+        yield "", [f"  {line}" for line in _conditions(conditions)]
     yield "Pod Template", ""
     inside: list[Pair] = [("Labels", _words(template.get("metadata", {}).get("labels")))]
     containers = [line for each in template.get("spec", {}).get("containers", ()) for line in _container(each, None)]
     yield "", [*_lines(inside, "  "), "  Containers:", *(f"  {line}" for line in containers)]
-    yield "Pods", [printable(f"{each['metadata']['name']} ({pod_status(each)})") for each in _owned(one, there)] or NONE
+    yield "Pods", [printable(f"{each['metadata']['name']} ({pod_status(each)})") for each in owned(one, there)] or NONE
 
 
-def _owned(one: Object, there: Sequence[Object]) -> list[Object]:
-    """The pods of a controller; of a Deployment, those of its ReplicaSets."""
-    namespace, names = one["metadata"].get("namespace"), {(one["kind"], one["metadata"].get("name"))}
-    names |= {(each["kind"], each["metadata"]["name"]) for each in there if names & _owners(each)}
-    return [
-        each
-        for each in there
-        if each["kind"] == "Pod" and each["metadata"].get("namespace") == namespace and names & _owners(each)
-    ]
-
-
-def _owners(one: Object) -> set[tuple[Any, Any]]:
-    return {(owner.get("kind"), owner.get("name")) for owner in one["metadata"].get("ownerReferences", ())}
+def _job(one: Object) -> Iterator[Pair]:
+    status, limit = one.get("status", {}), one["spec"].get("backoffLimit")
+    if limit is not None:
+        yield "Backoff Limit", str(limit)
+    states = ("active", "succeeded", "failed")
+    yield "Pods Statuses", " / ".join(f"{status.get(state) or 0} {state.capitalize()}" for state in states)
 
 
 def _node(one: Object, there: Sequence[Object], _now: float) -> Iterator[Pair]:

@@ -39,8 +39,13 @@ def links(page: TopPage) -> Iterator[str]:
 
 
 def _interface(host: str, dev: str) -> str:
-    room = max(_NAME - 1 - len(dev), 1)
-    return f"{host if len(host) <= room else f'{host[: room - 1]}…'}:{dev}"
+    return f"{_shortened(host, max(_NAME - 1 - len(dev), 1))}:{dev}"
+
+
+def _shortened(name: str, room: int) -> str:
+    """A name in at most `room` columns, without its middle: the pods of one Deployment differ at the end."""
+    behind = (room - 1) // 2
+    return name if len(name) <= room else f"{name[: room - 1 - behind]}…{name[len(name) - behind :]}"
 
 
 def services(page: TopPage) -> Iterator[str]:

@@ -62,19 +62,24 @@ class DecodedPacket:
         return bool(self.flags & _ACK)
 
 
-def decode(data: bytes, *, outer: DecodedPacket | None = None, deepest: int = _DEEPEST) -> DecodedPacket | None:
-    """The packet in `data`, taken out of tunnels; None if it is not whole, or if too many are in each other."""
+def decode(
+    data: bytes, *, outer: DecodedPacket | None = None, deepest: int = _DEEPEST, inside: bool = True
+) -> DecodedPacket | None:
+    """The packet in `data`, taken out of tunnels; None if it is not whole, or if too many are in each other.
+
+    `inside`: False for a tunnel's packet itself.
+    """
     if len(data) < 20 or data[0] >> 4 != 4 or data[0] & 15 < 5 or not deepest:
         return None
     protocol, ends = data[9], (IPv4Address(data[12:16]), IPv4Address(data[16:20]))
     body = data[(data[0] & 15) * 4 :]
     plain = DecodedPacket(*ends, protocol, ttl=data[8], length=int.from_bytes(data[2:4], "big"), outer=outer)
-    if protocol == IPIP:
+    if protocol == IPIP and inside:
         return decode(body, outer=plain, deepest=deepest - 1)
     if len(body) < 8:
         return plain
     ports = (int.from_bytes(body[:2], "big"), int.from_bytes(body[2:4], "big"))
-    if protocol == UDP and ports[1] == _VXLAN:
+    if protocol == UDP and ports[1] == _VXLAN and inside:
         return decode(body[8 + _VXLAN_HEAD :], outer=replace(plain, ports=ports), deepest=deepest - 1)
     if protocol == UDP:
         return replace(plain, ports=ports, payload=body[8:])

@@ -223,7 +223,7 @@ def mark(pid: int) -> str:
         environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return ""
-    return next((entry[6:].decode() for entry in environment if entry.startswith(b"NSLAB=")), "")
+    return next((entry[6:].decode(errors="replace") for entry in environment if entry.startswith(b"NSLAB=")), "")
 
 
 def processes(lab: str) -> list[int]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nslab.app.change import deletable
 from nslab.app.inside import command
 from nslab.app.logs import entries
 from nslab.errors import UsageError
@@ -78,6 +79,17 @@ def test_a_pods_namespace_may_be_forgotten_or_an_option(lab: RunningLab) -> None
     assert done.stderr == f"nslab: {lab.name} has no kube-dns; did you mean kube-system/kube-dns?\n"
 
 
+def test_what_has_pods_stands_for_one_of_them(lab: RunningLab) -> None:
+    call = f"{lab.name}/pod/pod-b", f"{lab.name}/svc/svc-b", f"{lab.name}/svc/nosuch", f"{lab.name}/svc/kubernetes"
+    pod, service, unknown, none = nslabs(("exec", one, "--", "hostname") for one in call)
+    assert (pod.stdout, service.stdout) == ("pod-b\n", "pod-b\n")
+    assert (unknown.returncode, unknown.stderr) == (
+        2, 'nslab: Error from server (NotFound): services "nosuch" not found\n'
+    )  # fmt: skip
+    assert (none.returncode, none.stderr) == (2, "nslab: svc/kubernetes has no pods\n")
+    assert nslab("logs", f"{lab.name}/pod/pod-b").stdout == nslab("logs", f"{lab.name}/pod-b").stdout
+
+
 def test_get_prints_what_is_asked_for(lab: RunningLab) -> None:
     every = "{range .items[*]}{.metadata.name} {.status.podIP}{'\\n'}{end}"
     on_node1 = "spec.nodeName=node1,metadata.namespace=default"
@@ -94,6 +106,17 @@ def test_get_prints_what_is_asked_for(lab: RunningLab) -> None:
     assert columns.stdout == "NAME    NODE\npod-a   node1\npod-b   node1\npod-c   node2\npod-d   node2\n"
     assert sorted(names.stdout.split()) == ["pod/pod-b", "pod/pod-c", "pod/pod-d"]
     assert (wrong.returncode, "couldn't find any field with path" in wrong.stderr) == (2, True)
+
+
+def test_delete_takes_labels(lab: RunningLab) -> None:
+    lab.apply(POD)
+    done = nslab("delete", lab.name, "pods", "-l", "app=guest", "--force")
+    assert (done.returncode, done.stdout) == (0, 'pod "guest" deleted\n'), done.stderr
+    none, named_too = nslabs(("delete", lab.name, *words, "-l", "app=guest") for words in (["pods"], ["pod/guest"]))
+    assert (none.returncode, none.stderr) == (0, "No resources found\n")
+    assert (named_too.returncode, "name cannot be provided when a selector" in named_too.stderr) == (2, True)
+    assert "guest" not in nslab("get", lab.name, "pods").stdout
+    assert deletable(lab.name, "svc", "default") == ["service/svc-b"]  # nslab makes the service kubernetes
 
 
 def test_get_watches(lab: RunningLab) -> None:

@@ -14,6 +14,7 @@ import pytest
 from nslab.admission.load import load
 from nslab.app.change import configure
 from nslab.app.down import down
+from nslab.app.predict import predict
 from nslab.app.trace import trace
 from nslab.app.up import up
 from nslab.compiler.placement import assign_addresses
@@ -28,6 +29,7 @@ from tests.kernel.labkit import in_host as run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from nslab.lab.types import Lab
     from nslab.trace.hops import Hop, Journey
@@ -68,6 +70,17 @@ apiVersion: v1
 kind: Service
 metadata: {name: echo}
 spec: {clusterIP: 10.96.1.3, selector: {app: one}, ports: [{port: 81, targetPort: 8081, protocol: UDP}]}
+"""
+BRIDGED = """\
+apiVersion: nslab/v1
+kind: Lab
+metadata: {name: NAME}
+spec: {cni: {plugin: kubenet}, proxy: {mode: userspace}, nodes: [{name: node1}, {name: node2}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, externalIPs: [203.0.113.5], ports: [{port: 80, targetPort: 8080}]}
 """
 PODS = {"one": ("one", "node1"), "two-1": ("two", "node1"), "two-2": ("two", "node2"), "box": ("box", "node2")}
 DIRECT = ["send", "DNAT", "forward", "forward", "receive"]
@@ -239,6 +252,8 @@ def test_kube_proxys_own_connection_is_followed(lab: Lab) -> None:
     try:
         journey, datagram = trace(lab.name, "box", "svc/one"), trace(lab.name, "box", "echo")
         left = entries()
+        itself = [trace(lab.name, "node2", to) for to in ("svc/one", "node2:31080", "127.0.0.1:31080")]
+        closed = trace(lab.name, "box", "10.96.0.1:443")  # kube-proxy accepts, and has no endpoint
     finally:
         configured(lab, "iptables", "IPIP")
     for one, port in ((journey, 8080), (datagram, 8081)):
@@ -250,6 +265,41 @@ def test_kube_proxys_own_connection_is_followed(lab: Lab) -> None:
         assert (str(forth[-1].header.target), forth[-1].header.ports[1]) == (address(lab, "one"), port)
         assert [hop.host for hop in one.relay if hop.reply][-1] == "node2"
         assert f"sport={forth[0].header.ports[0]} " not in left
+    for one in (*itself, closed):
+        back = [hop.action for hop in one.hops if hop.reply]
+        assert (one.deviation, back) == ("", [Action.SEND, Action.REVERSE_DNAT, Action.RECEIVE])
+
+
+def test_the_packet_of_a_vxlan_tunnel_meets_rules_of_its_own(lab: Lab) -> None:
+    rule = "INPUT -p udp --dport 4789 -j DROP"
+    configured(lab, "iptables", "VXLAN")
+    try:
+        journey = trace(lab.name, "node2", "svc/one")
+        run(lab, "node1", f"iptables -I {rule}")
+        dropped = trace(lab.name, "box", "one")
+        run(lab, "node1", f"iptables -D {rule}")
+    finally:
+        configured(lab, "iptables", "IPIP")
+    assert only(journey, Action.SNAT).matches[-1].rule.startswith("-j MASQUERADE")
+    assert (journey.end, journey.deviation) == (End.DELIVERED, "")
+    last = dropped.hops[-1]
+    assert (dropped.end, last.host, last.action, last.by) == (End.DROPPED, "node1", Action.DROP, BY_HAND)
+
+
+def test_rules_that_ask_for_the_port_of_a_bridge(tmp_path: Path) -> None:
+    name = f"t{secrets.token_hex(4)}"
+    file = tmp_path / f"{name}.yaml"
+    file.write_text(BRIDGED.replace("NAME", name) + agnhosts({"one": ("web", "node1")}))
+    lab = assign_addresses(load(file))
+    up(lab)
+    try:
+        (predicted,) = predict(name, "one", "203.0.113.5:80")
+        journey = trace(name, "one", "203.0.113.5:80")
+        called = run(lab, "node1", "sysctl -n net.bridge.bridge-nf-call-iptables 2>/dev/null").strip() == "1"
+    finally:
+        down(name)
+    assert (Action.DNAT in [hop.action for hop in journey.hops]) is not called
+    assert (predicted.end, journey.deviation) == (journey.end, "")
 
 
 def test_a_rule_by_hand_in_kube_proxys_chain_of_nft(lab: Lab) -> None:

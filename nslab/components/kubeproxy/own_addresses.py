@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 def local(addresses: Iterable[str]) -> tuple[str, ...]:
-    """Those that an interface of this network namespace has."""
-    return tuple(address for address in addresses if _is_local(address))
+    """Those that an interface of this network namespace has; and the first, which is the node's own whatever is up."""
+    return tuple(address for number, address in enumerate(addresses) if not number or _is_local(address))
 
 
 def _is_local(address: str) -> bool:

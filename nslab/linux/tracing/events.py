@@ -41,7 +41,7 @@ def crossings(host: str, traced: TracedNamespace, devices: Mapping[int, str], te
         if event.table == traced.table:
             mark = traced.marks.get(event.handle)
             if mark and (event.chain in _FIRST or event.identity not in by_packet):
-                header = header_of(packets.decode(event.packet + event.segment))
+                header = _header(event)
                 if not header:
                     continue
                 what = mark.what or _echo(event)
@@ -81,10 +81,9 @@ def _echo(event: Event) -> What | None:
     return {icmp.ECHO: What.REQUEST, icmp.ECHO_REPLY: What.REPLY}.get(packet.code[0])
 
 
-def header_of(packet: DecodedPacket | None) -> Header | None:
-    """The header of a packet that rules see: of a tunnel's packet, the tunnel's."""
-    while packet and packet.outer:
-        packet = packet.outer
+def _header(event: Event) -> Header | None:
+    """The header that rules see: of a tunnel's packet the tunnel's; of what is in it, the trace has a few bytes."""
+    packet = packets.decode(event.packet + event.segment, inside=False)
     return as_header(packet) if packet else None
 
 
@@ -97,7 +96,7 @@ def as_header(packet: DecodedPacket) -> Header:
 
 def _begin(current: _Open, event: Event, base: nftables.BaseChain, devices: Mapping[int, str]) -> None:
     """A new visit, if this event is the first of a base chain. Only the first event has the packet's bytes."""
-    header = header_of(packets.decode(event.packet + event.segment)) if event.packet else None
+    header = _header(event) if event.packet else None
     if not header:
         return
     oif = devices.get(event.oif, "")

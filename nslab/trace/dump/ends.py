@@ -82,4 +82,5 @@ def _address(word: str, hosts: Sequence[DumpedHost]) -> IPv4Address:
         return IPv4Address(word)
     except AddressValueError:
         names = ", ".join(host.name for host in hosts[:12])
-        raise UsageError(f"{shown(word)} is no IPv4 address and no dumped host ({names})") from None
+        ways = "give its address, or a dump of it, too"
+        raise UsageError(f"{shown(word)} is no IPv4 address and no dumped host ({names}): {ways}") from None

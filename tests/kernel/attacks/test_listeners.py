@@ -161,7 +161,7 @@ USERSPACE = """
 import asyncio, socket
 from nslab.components.kubeproxy import balancer
 from nslab.components.kubeproxy import sessions
-from nslab.proxy.model import Endpoint, Port, Proxy, Service
+from nslab.proxy.model import Endpoint, Port, Proxy, ServiceInfo
 
 balancer.MOST = sessions.MOST = 8
 
@@ -178,7 +178,7 @@ async def main():
         for protocol, sock in (("TCP", far), ("UDP", udp))
     ]
     proxy = balancer.Balancer(print)
-    await proxy.update({"default/a": Service("default", "a", "10.96.0.1", tuple(ports))}, Proxy("node1", ()))
+    await proxy.update({"default/a": ServiceInfo("default", "a", "10.96.0.1", tuple(ports))}, Proxy("node1", ()))
     where = {protocol: ("127.0.0.1", port) for (_, protocol), port in proxy.ports.items()}
     for _ in range(2):
         peers = [socket.create_connection(where["tcp"], 5) for _ in range(20)]

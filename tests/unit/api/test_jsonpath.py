@@ -150,6 +150,17 @@ def test_what_is_no_way(text: str) -> None:
         relaxed(text)
 
 
+@pytest.mark.parametrize("text", ["{range .}" * 3000, "{range .}" * 3000 + "{end}" * 3000])
+def test_a_template_that_is_nested_without_end(text: str) -> None:
+    with pytest.raises(TemplateError, match=r", too deeply nested$"):
+        rendered(text, PODS)
+
+
+def test_a_number_without_end_is_told_in_our_words() -> None:
+    with pytest.raises(TemplateError, match=r"array index 9{5000} is not a number$"):
+        parse(f"{{.items[{'9' * 5000}]}}")
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),

@@ -307,7 +307,7 @@ def test_several_nodes_and_their_ends() -> None:
         ("a", "b", r"say to which port: b:PORT, or --icmp for an echo"),
         ("a", "[2001:db8::1]:80", r"IPv6"),
         ("2001:db8::1", "b:80", r"IPv6"),
-        ("c", "b:80", r"c is no IPv4 address and no dumped host \(a, b\)"),
+        ("c", "b:80", r"c is no IPv4 address and no dumped host \(a, b\): give its address"),
         ("192.0.2.9", "198.51.100.7:80", r"where does a packet from 192.0.2.9 come in\? 2 of the dumped hosts"),
         ("198.51.100.9", "198.51.100.7:80", r"no dumped host has it on a link"),
     ):

@@ -9,7 +9,7 @@ import pytest
 from nslab.admission.change import applied, deleted, moved_on
 from nslab.admission.load import parse, parse_stored
 from nslab.lab.dump import dump
-from nslab.lab.jobs import due, ended, is_open, jobs
+from nslab.lab.jobs import Ended, due, ended, is_open, jobs
 from nslab.lab.status import merge_status
 
 if TYPE_CHECKING:
@@ -105,6 +105,11 @@ def test_a_failed_pod_has_a_successor_after_a_back_off() -> None:
         "what has failed stays, to be looked at"
     )
     assert [*jobs(over)] == []
+
+
+def test_the_back_off_of_any_number_of_failures_has_an_end() -> None:
+    ((job, _),) = jobs(lab("backoffLimit: 5000"))
+    assert due(job, [], Ended(frozenset(), frozenset(map(str, range(2000))), last=NOW)) == NOW + 600
 
 
 @pytest.mark.parametrize(("limit", "restarts"), [(0, 1), (1, 1), (3, 3)])

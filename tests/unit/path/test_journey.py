@@ -70,6 +70,13 @@ def known(*of: object, last: RouteTaken = LOCAL) -> Known:
     return Known("lab", every, {("node", "cali2"): 1450}, Authors("lab", ()))
 
 
+def test_a_second_packet_right_behind_the_first_one_is_no_host_of_its_own() -> None:
+    first = Crossing("node", What.REPLY, False, "", "cali1", SENT, 0)
+    behind = replace(first, header=replace(SENT, length=52))
+    found = stations([seen(1, "node", "cali1", "out", SENT, What.REPLY)], [first, behind], What.REPLY)
+    assert [(one.host, one.crossing) for one in found] == [("node", first)]
+
+
 def test_hosts_one_after_the_other() -> None:
     found = stations(FORTH, [CROSSED], What.REQUEST)
     assert [(one.host, one.iif, one.oif) for one in found] == [

@@ -51,13 +51,19 @@ def page(**more: object) -> TopPage:
     return TopPage(**{**values, "events": events, **more})  # type: ignore[arg-type]
 
 
+def test_shortened_names_of_one_deployments_pods_differ() -> None:
+    pods = [LinkRate(f"web-n5r72thkdj-{end}", "eth0", 1, 1, 1, 1) for end in ("2szxs", "bllbt")]
+    names = [line.split()[0] for line in view.links(page(links=pods))][1:]
+    assert names == ["web-n5r7…j-2szxs:eth0", "web-n5r7…j-bllbt:eth0"]
+
+
 def test_the_parts_as_text() -> None:
     assert view.head(page()).endswith("conntrack: node1 7  node2 3")
     assert view.head(page(connections={}, overruns=2)).endswith("conntrack: nothing   2 overruns")
     assert [*view.links(page())] == [
         "INTERFACE              IN/s OUT/s   B/s",
         "node1:eth0             1.2k     5  3.0M",
-        "kube-system_kub…:eth0     0     0     0",
+        "kube-sys…ube-dns:eth0     0     0     0",
     ]
     assert [*view.services(page())] == [
         "default/web:http  4",

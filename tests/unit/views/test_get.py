@@ -11,7 +11,7 @@ from nslab.api import tables
 from nslab.api.duration import duration
 from nslab.api.pod_status import pod_status
 from nslab.compiler.placement import assign_addresses
-from nslab.lab.selection import selected
+from nslab.lab.selection import behind, selected
 from nslab.lab.types import ZONE
 from nslab.views.describe import describe
 from nslab.views.listing import Listing
@@ -156,6 +156,22 @@ def test_a_watch_prints_what_changes() -> None:
     assert line.split()[:3] == [LAB.pods[0].name, "0/1", "CrashLoopBackOff"]
 
 
+@pytest.mark.parametrize("headers", [True, False])
+def test_what_a_watch_prints_stands_in_the_columns_of_its_table(headers: bool) -> None:
+    listing = Listing(headers=headers)
+    before = listing.text(selected(live(RUNNING, RUNNING), ["pods"], "default"), NOW).splitlines()[-1]
+    (line,) = listing.changed(selected(live(RUNNING, {**RUNNING, "ready": False}), ["pods"], "default"), NOW)
+    assert line == before.replace("1/1", "0/1")
+
+
+@pytest.mark.parametrize("headers", [True, False])
+def test_a_watch_that_begins_with_nothing_prints_the_heads_with_the_first_row(headers: bool) -> None:
+    found = selected(live(RUNNING, RUNNING), ["pods"], "default")
+    listing = Listing(headers=headers)
+    assert listing.text([], NOW) == ""
+    assert listing.changed(found, NOW) == Listing(headers=headers).text(found, NOW).splitlines()
+
+
 def test_describe_a_service_and_a_pod() -> None:
     there = live(RUNNING, WAITING)
     service = describe(selected(there, ["svc/web"])[0], there, NOW)
@@ -166,6 +182,32 @@ def test_describe_a_service_and_a_pod() -> None:
     assert "Controlled By:      ReplicaSet/web-" in pod
     deployment = describe(selected(there, ["deploy/web"])[0], there, NOW)
     assert f"{LAB.pods[1].name} (CrashLoopBackOff)" in deployment
+
+
+@pytest.mark.parametrize("word", ["deploy/web", "svc/web", "rs"])
+def test_behind_a_controller_and_a_service_are_its_pods_the_ready_ones_first(word: str) -> None:
+    there = live(WAITING, RUNNING)
+    found = behind(selected(there, [word], "default")[0], there)
+    assert [one["metadata"]["name"] for one in found] == [LAB.pods[1].name, LAB.pods[0].name]
+
+
+def test_behind_a_pod_is_itself_and_behind_a_service_without_selector_nothing() -> None:
+    there = live(RUNNING, RUNNING)
+    pod = selected(there, ["pods"], "default")[0]
+    assert behind(pod, there) == [pod]
+    assert behind({"kind": "Service", "metadata": {"name": "s", "namespace": "default"}, "spec": {}}, there) == []
+
+
+def test_describe_a_job_says_why_it_failed() -> None:
+    failed = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "it has reached it"}
+    job = {
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "namespace": "default"},
+        "spec": {"backoffLimit": 1, "template": {}}, "status": {"failed": 2, "conditions": [failed]},
+    }  # fmt: skip
+    lines = [" ".join(line.split()) for line in describe(job, [job], NOW).splitlines()]
+    assert "Backoff Limit: 1" in lines
+    assert "Pods Statuses: 0 Active / 0 Succeeded / 2 Failed" in lines
+    assert "Failed True BackoffLimitExceeded it has reached it" in lines
 
 
 def test_describe_does_not_show_secrets() -> None:

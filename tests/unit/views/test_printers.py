@@ -8,6 +8,7 @@ import pytest
 
 from nslab.errors import NslabError, UsageError
 from nslab.lab.selection import matching_fields
+from nslab.views.events import event
 from nslab.views.listing import Listing
 from nslab.views.printers import Printer, by_template, custom_columns, printer, sorted_by
 
@@ -111,6 +112,22 @@ def test_what_nothing_is_sorted_by() -> None:
 )
 def test_fields(selector: str, names: str) -> None:
     assert [one["metadata"]["name"] for one in matching_fields(PODS, selector)] == names.split()
+
+
+@pytest.mark.parametrize(
+    ("selector", "found"),
+    [
+        ("involvedObject.name=web", True),
+        ("involvedObject.kind=Pod,involvedObject.name=db", False),
+        ("type=Warning,reason!=Failed", True),
+        ("type=Normal", False),
+        ("source=kubelet,reportingComponent=kubelet", True),
+    ],
+)
+def test_fields_of_events(selector: str, found: bool) -> None:
+    record = {"namespace": "default", "pod": "web", "uid": "u", "path": "", "reason": "BackOff", "message": "m"}
+    one = event("node1", record | {"first": 0.0, "last": 1.0, "count": 2})
+    assert matching_fields([one], selector) == [one] * found
 
 
 @pytest.mark.parametrize(
