@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from nslab.compiler import compile_lab
@@ -18,8 +19,9 @@ from nslab.linux.observe.objects import Running, observe
 from nslab.linux.observe.processes import held
 from nslab.linux.processes import status
 from nslab.linux.processes.stopped import stopped
-from nslab.linux.stored_lab import StoredLab, stored_lab
-from nslab.linux.visits import visiting
+from nslab.linux.stored_lab import StoredLab, changed_at, stored_lab
+from nslab.linux.timeouts import scaled
+from nslab.linux.visits import is_changing, visiting
 from nslab.objects.names import netns
 from nslab.objects.needs import demand
 from nslab.objects.plan import Add, diff, undone
@@ -82,11 +84,25 @@ def as_seen(lab: Lab, unseen: bool = True) -> Lab:
     return replace(lab, pods=tuple(pods))
 
 
+CHANGING = scaled(1.0)
+"""Seconds."""
+_PAUSE = 0.02
+
+
 def drift_of(name: str) -> Drift:
-    """Compare a running lab with its stored desired state."""
+    """Compare a running lab with its stored desired state.
+
+    What differs while the lab is being changed is looked at again, for at most `CHANGING` seconds.
+    """
+    deadline = time.monotonic() + CHANGING
     with visiting(name), Namespaces() as spaces:
-        lab = stored_lab(name)
-        return compare(spaces, as_seen(lab), (lab, *StoredLab(folder(name)).before()))
+        while True:
+            before, lab = changed_at(name), stored_lab(name)
+            found = compare(spaces, as_seen(lab), (lab, *StoredLab(folder(name)).before()))
+            steady = changed_at(name) == before and not is_changing(name)
+            if steady or not found.plan or time.monotonic() > deadline:
+                return found
+            time.sleep(_PAUSE)
 
 
 def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], written_by: WrittenBy = WrittenBy.NSLAB) -> Drift:

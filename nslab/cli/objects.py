@@ -19,6 +19,7 @@ from nslab.cli.output import (
     need_root,
     not_ready,
     note,
+    pause,
     ready_or_exit,
     say,
     unready_note,
@@ -89,7 +90,7 @@ def get(
     if how.format == "table" and objects:
         not_ready(reasons(name, [one for one in found if one["kind"] == "Pod"]))
     while watch:
-        time.sleep(0.5)
+        pause(0.5)
         for line in listing.changed(find(name, objects or (), place, selector, fields), time.time()):
             say(line)
 

@@ -7,6 +7,7 @@ come from anybody. Only `raw` prints the output of a program unchanged, for `log
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import time
@@ -80,6 +81,16 @@ def document(value: object, output: Format) -> None:
         say(_escaped(json.dumps(value, indent=2, ensure_ascii=False), _in_json))
     else:
         say(_escaped(_yaml(value), escaped), nl=False)
+
+
+def pause(seconds: float) -> None:
+    """Wait. BrokenPipeError at once, if nobody reads standard output any more."""
+    import select
+
+    poll = select.poll()
+    poll.register(1, 0)
+    if any(events & select.POLLERR for _, events in poll.poll(seconds * 1000)):
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE), PIPE)
 
 
 def json_line(value: object) -> None:

@@ -74,6 +74,11 @@ def lock_path(lab: str) -> Path:
     return RUN / f"{lab}.lock"
 
 
+def is_changing(lab: str) -> bool:
+    """Whether another call, or what it left in the background, changes a lab now."""
+    return bool(_holders(lock_path(lab)) - {os.getpid()})
+
+
 def _opened(lab: str) -> int | None:
     with suppress(OSError):
         if trust.lab_name(lab):

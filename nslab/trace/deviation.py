@@ -38,7 +38,8 @@ class Deviation(NamedTuple):
     seen: Hop | None
 
     def __str__(self) -> str:
-        reply = " of the reply" if any(hop and hop.reply for hop in self) else ""
+        first = self.predicted or self.seen
+        reply = " of the reply" if first and first.reply else ""
         return f"the lab's state predicts{reply}: {_told(self.predicted)}; seen: {_told(self.seen)}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nslab.app.change import deletable
+from nslab.app.drift import drift_of
 from nslab.app.inside import command
 from nslab.app.logs import entries
 from nslab.errors import UsageError
 from nslab.lab.find import find
 from nslab.linux.netns import Namespaces, named
 from nslab.linux.stored_lab import stored_lab
+from nslab.linux.timeouts import scaled
 from tests.kernel.labkit import IN_A_WORLD_OF_ITS_OWN, ROOT, OwnLab, nslab, nslabs
 from tests.unit.cli.test_complete import offered
 
@@ -27,6 +30,17 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.root, pytest.mark.lab("calico-two-node", scope="module")]
 
+DEPLOYMENT = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: many}
+spec:
+  replicas: 4
+  selector: {matchLabels: {app: many}}
+  template:
+    metadata: {labels: {app: many}}
+    spec: {terminationGracePeriodSeconds: 0, containers: [{name: c, image: pause}]}
+"""
 POD = """\
 apiVersion: v1
 kind: Pod
@@ -130,6 +144,26 @@ def test_get_watches(lab: RunningLab) -> None:
         finally:
             watching.kill()
             lab.delete("pod/guest", grace=0)
+
+
+def test_get_ends_when_nobody_reads_it_any_more(lab: RunningLab) -> None:
+    call = [sys.executable, "-m", "nslab", "get", lab.name, "pods", "-w"]
+    with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT) as watching:
+        assert watching.stdout
+        watching.stdout.readline()
+        watching.stdout.close()
+        assert watching.wait(scaled(10)) == 128 + signal.SIGPIPE
+
+
+def test_diff_right_after_a_change_waits_for_what_goes(lab: RunningLab) -> None:
+    lab.apply(DEPLOYMENT)
+    try:
+        for replicas in (1, 4) * 4:
+            lab.scale("deployment/many", replicas)
+            drift = drift_of(lab.name)
+            assert [str(step) for step in drift.plan] == []
+    finally:
+        lab.delete("deployment/many", grace=0)
 
 
 def test_logs_of_all_pods_with_a_label(lab: RunningLab) -> None:

@@ -58,12 +58,13 @@ class LegacyTrace:
 
     def _open(self, ns: str) -> None:
         for rule, log in _left_behind():
-            _restore(ns, [f"-D {rule}"])
             _put(log)
+            _restore(ns, [f"-D {rule}"])
         self._opened[ns] = _listening()
         self._before[ns] = _log()
-        _put(_OURS)
+        # The rule first: whoever finds it after SIGKILL knows by its comment what to put back.
         _restore(ns, [f"-I {rule}" for rule in self._rules(self._before[ns])])
+        _put(_OURS)
 
     def _rules(self, log: str) -> Iterator[str]:
         """The rules that mark packets; their comment says what is to be put back."""
@@ -78,8 +79,8 @@ class LegacyTrace:
             with suppress(OSError, NslabError):
                 self._spaces.enter(ns)
                 if before := self._before.get(ns):
-                    _restore(ns, [f"-D {rule}" for rule in self._rules(before)])
                     _put(before)
+                    _restore(ns, [f"-D {rule}" for rule in self._rules(before)])
         close_all(self._opened.values())
         self._opened.clear()
 
