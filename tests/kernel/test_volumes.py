@@ -80,7 +80,7 @@ def test_an_empty_folder_lives_as_long_as_its_pod(one_node: OwnLab) -> None:
     os.kill(int(one_node.sh("n1", "pgrep -f 'nslab-node n1'").split()[0]), signal.SIGKILL)
     one_node.up()
     one_node.in_pod("web", "touch /data/end", "app")
-    until(lambda: restarts(one_node) == 2)
+    until(lambda: restarts(one_node) == 2, 25)  # the back-off of ten seconds outlives the node's process
     assert one_node.in_pod("web", "cat /data/x; cat /etc/config/site.conf", "app") == "kept\nserver {}"
     one_node.edit("sizeLimit: 1Mi", "sizeLimit: 2Mi")
     one_node.up()
