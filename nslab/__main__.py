@@ -12,7 +12,7 @@ _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
 try:
     from nslab.cli.app import main
-except (MemoryError, OSError) as error:
+except (MemoryError, SystemError, OSError) as error:  # SystemError: Python lost a MemoryError on its way
     _ENOMEM = 12
     if isinstance(error, OSError) and error.errno != _ENOMEM:
         raise

@@ -63,7 +63,10 @@ def _status(words: Sequence[str]) -> int:
         # The reader has closed the pipe; the interpreter must not complain about it at exit.
         discard(sys.stdout)
         return 128 + signal.SIGPIPE
-    except MemoryError:
+    except (MemoryError, SystemError) as error:
+        if not isinstance(error, MemoryError) and "without exception set" not in str(error):
+            raise
+        # Without memory for it, Python 3.11 may lose a MemoryError on its way out of an import.
         note("nslab: there is not enough memory for this; `ulimit -v` says how much a process may have")
         return Missing.code
     except OSError as error:

@@ -196,10 +196,9 @@ def test_any_limit_is_fine_or_one_sentence(lab: OwnLab, limit: str) -> None:
         assert lab.left() == []
 
 
-def test_too_little_memory_is_a_sentence() -> None:
-    text = (
-        "from nslab.cli import app, commands\ndef tree(*_): raise MemoryError\ncommands.tree = tree; app.main(['labs'])"
-    )
+@pytest.mark.parametrize("error", ["MemoryError", "SystemError('error return without exception set')"])
+def test_too_little_memory_is_a_sentence(error: str) -> None:
+    text = f"from nslab.cli import app, commands\ndef tree(*_): raise {error}\ncommands.tree = tree; app.main(['labs'])"
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, done.stderr.count("\n")) == (4, 1)
     assert done.stderr.startswith("nslab: there is not enough memory")
