@@ -185,7 +185,7 @@ def test_where_there_is_no_room_to_print_the_sentence_says_so(lab: OwnLab) -> No
         assert mute.returncode == 2
 
 
-# With -d 8000 it is Python 3.11 itself that may abort ("Cannot recover from stack overflow"), out of memory for an error.
+# With -d 8000 Python 3.11 itself may abort ("Cannot recover from stack overflow"): it has no memory for an error.
 @pytest.mark.parametrize("limit", ["-f 0", "-f 1", "-v 40000", "-d 5000", "-d 6500", "-n 12", "-n 40", "-u 1"])
 def test_any_limit_is_fine_or_one_sentence(lab: OwnLab, limit: str) -> None:
     argv = ["bash", "-c", f'ulimit {limit}; exec "$@"', "bash", *NSLAB, "up", str(lab.file)]
