@@ -92,17 +92,17 @@ class LabEvents:
 
     def step(self, milliseconds: float) -> list[LabEvent] | None:
         """The events within a time, in order, as soon as there are some; None once it is over."""
-        told = self._listener.wait(milliseconds) if self._known else None
-        if told is None:
+        heard = self._listener.wait(milliseconds) if self._known else None
+        if heard is None:
             return None
-        found = [*self._told(told)]
+        found = [*self._of_the_kernel(heard)]
         if self._folders.drain() or time.monotonic() - self._looked >= _LOOK / 1000:
             found += self._changed()
         return sorted(found, key=lambda event: event.at)
 
-    def _told(self, told: Sequence[Notification]) -> Iterator[LabEvent]:
+    def _of_the_kernel(self, heard: Sequence[Notification]) -> Iterator[LabEvent]:
         rules: dict[str, list[Notification]] = {}
-        for one in told:
+        for one in heard:
             if one.protocol == groups.NETLINK_ROUTE:
                 yield from self._interfaces.events(one, host(one.ns), self._names)
             elif one.kind >> 8 == _CONNTRACK:

@@ -40,7 +40,7 @@ class Deviation(NamedTuple):
     def __str__(self) -> str:
         first = self.predicted or self.seen
         reply = " of the reply" if first and first.reply else ""
-        return f"the lab's state predicts{reply}: {_told(self.predicted)}; seen: {_told(self.seen)}"
+        return f"the lab's state predicts{reply}: {_described(self.predicted)}; seen: {_described(self.seen)}"
 
 
 def key(hop: Hop) -> tuple[object, ...]:
@@ -76,7 +76,7 @@ def _first(seen: Sequence[Hop], predicted: Sequence[Hop]) -> tuple[int, Deviatio
     return len(seen), None
 
 
-def _told(hop: Hop | None) -> str:
+def _described(hop: Hop | None) -> str:
     if not hop:
         return "nothing more"
     header = hop.header

@@ -47,6 +47,17 @@ ENDED = rf"{NAMESPACES} namespaces and ({PROCESSES}|{PROCESSES + 1}|{PROCESSES +
 IN_A_WORLD_OF_ITS_OWN = ("unshare", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-ec")
 """Before a script that may do anything to /run, and to all labs that it sees."""
 
+TWO_NODES = """\
+apiVersion: nslab/v1
+kind: Lab
+metadata: {name: NAME}
+spec:
+  cni: {plugin: calico, encapsulation: None}
+  proxy: {mode: none}
+  nodes: [{name: n1}, {name: n2}]
+"""
+"""Two nodes without Services; `NAME` is for the lab's own."""
+
 
 def until(true: Callable[[], object], seconds: float = 10.0) -> None:
     """Return as soon as `true()` is; fail when it is not in time."""

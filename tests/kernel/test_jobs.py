@@ -7,22 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.kernel.labkit import OwnLab, nslab, until
+from tests.kernel.labkit import TWO_NODES, OwnLab, nslab, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.root
 
-LAB = """\
-apiVersion: nslab/v1
-kind: Lab
-metadata: {name: NAME}
-spec:
-  cni: {plugin: calico, encapsulation: None}
-  proxy: {mode: none}
-  nodes: [{name: n1}, {name: n2}]
-"""
 JOB = """\
 ---
 apiVersion: batch/v1
@@ -46,7 +37,7 @@ JOBS = (
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnLab]:
     made = OwnLab(tmp_path_factory.mktemp("lab"))
-    text = LAB.replace("NAME", made.name)
+    text = TWO_NODES.replace("NAME", made.name)
     for name, number, policy, command in JOBS:
         job = JOB.replace("NAME", name).replace("NUMBER", number).replace("POLICY", policy)
         text += job.replace("COMMAND", command)

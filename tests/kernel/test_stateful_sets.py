@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.kernel.labkit import NSLAB, OwnLab, nslab, until
+from tests.kernel.labkit import NSLAB, TWO_NODES, OwnLab, nslab, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,15 +18,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.root
 
-LAB = """\
-apiVersion: nslab/v1
-kind: Lab
-metadata: {name: NAME}
-spec:
-  cni: {plugin: calico, encapsulation: None}
-  proxy: {mode: none}
-  nodes: [{name: n1}, {name: n2}]
-"""
 DB = """\
 apiVersion: apps/v1
 kind: StatefulSet
@@ -49,7 +40,7 @@ spec:
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[OwnLab]:
     made = OwnLab(tmp_path)
-    made.write(LAB.replace("NAME", made.name))
+    made.write(TWO_NODES.replace("NAME", made.name))
     try:
         made.up()
         yield made
@@ -102,7 +93,7 @@ def test_a_node_whose_process_was_killed_goes_on_to_wait(lab: OwnLab) -> None:
     nodes = [lab.pids()[f"{node} node"] for node in ("n1", "n2")]
     for pid in nodes:
         os.kill(pid, signal.SIGKILL)
-    lab.write(f"{LAB.replace('NAME', lab.name)}---\n{DB}")
+    lab.write(f"{TWO_NODES.replace('NAME', lab.name)}---\n{DB}")
     with subprocess.Popen([*NSLAB, "up", lab.file], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as up:
         until(lambda: {"n1 node", "n2 node"} <= lab.pids().keys())
         for number in (0, 1):

@@ -7,22 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.kernel.labkit import OwnLab, nslab, until
+from tests.kernel.labkit import TWO_NODES, OwnLab, nslab, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.root
 
-LAB = """\
-apiVersion: nslab/v1
-kind: Lab
-metadata: {name: NAME}
-spec:
-  cni: {plugin: calico, encapsulation: None}
-  proxy: {mode: none}
-  nodes: [{name: n1}, {name: n2}]
-"""
 SET = """\
 ---
 apiVersion: apps/v1
@@ -44,7 +35,9 @@ KINDS = {"Deployment": "web", "StatefulSet": "db", "DaemonSet": "agent"}
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnLab]:
     made = OwnLab(tmp_path_factory.mktemp("lab"))
     sets = "".join(SET.replace("KIND", kind).replace("NAME", name) for kind, name in KINDS.items())
-    made.write(LAB.replace("NAME", made.name) + sets.replace("metadata: {name: agent}\nspec:\n  replicas: 2", AGENT))
+    made.write(
+        TWO_NODES.replace("NAME", made.name) + sets.replace("metadata: {name: agent}\nspec:\n  replicas: 2", AGENT)
+    )
     try:
         made.up()
         yield made

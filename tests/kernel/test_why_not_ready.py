@@ -11,22 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.kernel.labkit import OwnLab, nslab, until
+from tests.kernel.labkit import TWO_NODES, OwnLab, nslab, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.root
 
-LAB = """\
-apiVersion: nslab/v1
-kind: Lab
-metadata: {name: NAME}
-spec:
-  cni: {plugin: calico, encapsulation: None}
-  proxy: {mode: none}
-  nodes: [{name: n1}, {name: n2}]
-"""
 PODS = """\
 apiVersion: v1
 kind: Pod
@@ -67,7 +58,7 @@ spec:
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnLab]:
     made = OwnLab(tmp_path_factory.mktemp("lab"))
-    made.write(LAB.replace("NAME", made.name))
+    made.write(TWO_NODES.replace("NAME", made.name))
     try:
         made.up()
         assert nslab("apply", made.name, "-f", "-", input=PODS).returncode == 0

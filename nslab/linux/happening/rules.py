@@ -5,15 +5,14 @@ The kernel tells a rule's number. Its text is read from its owner's program, bef
 
 from __future__ import annotations
 
-import socket
 from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from nslab.linux.netlink import batch, netfilter
+from nslab.linux.netlink import netfilter
 from nslab.linux.observe.place import is_safe_to_ask
 from nslab.linux.tracing.rule_texts import texts
-from nslab.trace.lab_events.rules import RuleTold, rule_events
+from nslab.trace.lab_events.rules import RuleChange, rule_events
 from nslab.trace.lab_events.values import EventAction, EventKind, LabEvent
 from nslab.wire import nftables
 from nslab.wire.netlink import attributes
@@ -47,7 +46,7 @@ class NftEvents:
             if not is_safe_to_ask("nf_tables"):
                 return
             tables = netfilter.tables()
-            self._texts[ns] = texts(ns, _rules(), tables) if tables else {}
+            self._texts[ns] = texts(ns, netfilter.rules(), tables) if tables else {}
         finally:
             self._spaces.home()
 
@@ -63,26 +62,21 @@ class NftEvents:
         after = self._texts.get(ns, {})
         at = told[0].at
         yield from _containers(at, host, told, names)
-        yield from rule_events(at, host, _told_rules(told, before, after), names.services)
-
-
-def _rules() -> list[nftables.ListedRule]:
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, nftables.NETLINK_NETFILTER) as sock:
-        return [nftables.rule(body) for body in batch.dump(sock, nftables.LIST_RULES, nftables.ALL_FAMILIES)]
+        yield from rule_events(at, host, _changed_rules(told, before, after), names.services)
 
 
 def _kind(one: Notification) -> int:
     return one.kind & 0xFF if one.kind >> 8 == _SUBSYSTEM else -1
 
 
-def _told_rules(told: Iterable[Notification], before: Texts, after: Texts) -> Iterator[RuleTold]:
+def _changed_rules(told: Iterable[Notification], before: Texts, after: Texts) -> Iterator[RuleChange]:
     for one in told:
         if _kind(one) in (_NEW_RULE, _DEL_RULE):
             rule, added = nftables.rule(one.body), _kind(one) == _NEW_RULE
             place = rule.table, rule.handle
             text = (after.get(place) or before.get(place, "")) if added else before.get(place, "")
             if not rule.table.startswith(_OWN):
-                yield RuleTold(rule.table, rule.chain, text, added)
+                yield RuleChange(rule.table, rule.chain, text, added)
 
 
 def _containers(at: int, host: str, told: Iterable[Notification], names: EventNames) -> Iterator[LabEvent]:

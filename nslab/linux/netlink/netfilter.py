@@ -1,19 +1,20 @@
-"""What netfilter has in this thread's namespace, by name: nft's tables, and ipsets (nfnetlink)."""
+"""What netfilter has in this thread's namespace: nft's tables and rules, and ipsets (nfnetlink)."""
 
 from __future__ import annotations
 
 import errno
 import socket
 import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from nslab.linux.netlink import batch as netlink
+from nslab.wire import nftables
 from nslab.wire.netlink import attribute, attributes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_NETLINK_NETFILTER = 12
 _HEADER = struct.Struct("=BBH")  # struct nfgenmsg: family, version, resource
 _NFT_GETTABLE, _IPSET_LIST = (10 << 8) | 1, (6 << 8) | 7
 _NFTA_TABLE_NAME = 1
@@ -37,9 +38,32 @@ def ipsets() -> set[str]:
     return {_text(attributes(body, _HEADER.size)[_IPSET_SETNAME]) for body in _dump(_IPSET_LIST, asked)}
 
 
+def rules() -> list[nftables.ListedRule]:
+    """All rules of nf_tables, those of a chain in their order."""
+    with connected() as sock:
+        found = netlink.dump(sock, nftables.LIST_RULES, nftables.ALL_FAMILIES)
+        return [nftables.rule(body) for body in found]
+
+
+def connected() -> socket.socket:
+    """A socket for nf_tables, conntrack, NFLOG and ipset, of this thread's namespace."""
+    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, nftables.NETLINK_NETFILTER)
+
+
+def waiting(sock: socket.socket, longest: int) -> Iterator[bytes]:
+    """The datagrams that wait in a socket. Where the kernel had more to tell than the buffer takes, some are lost."""
+    with suppress(BlockingIOError):
+        while True:
+            try:
+                yield sock.recv(longest, socket.MSG_DONTWAIT)
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:  # the next are whole
+                    raise
+
+
 def _dump(kind: int, body: bytes) -> Iterator[bytes]:
     """The answers; none if this kernel does not have that subsystem."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER) as sock:
+    with connected() as sock:
         try:
             yield from netlink.dump(sock, kind, _HEADER.pack(0, 0, 0) + body)
         except OSError as error:

@@ -12,13 +12,12 @@ from contextlib import suppress
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, NamedTuple
 
-from nslab.linux.netlink import batch
+from nslab.linux.netlink import batch, netfilter
 from nslab.objects.names import netns
 from nslab.probes.evidence import What
 from nslab.trace.observed import ConntrackEntry, Header
 from nslab.wire import icmp, packets
 from nslab.wire.netlink import NLMSG_ERROR, attribute, attributes, message, messages, numbered
-from nslab.wire.nftables import NETLINK_NETFILTER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -57,7 +56,7 @@ def _found(spaces: Namespaces, ns: str, host: str, flows: Iterable[Flow]) -> Ite
     """
     spaces.enter(ns)
     known: set[bytes] = set()
-    with _socket() as sock:
+    with netfilter.connected() as sock:
         for flow in flows:
             for wanted in (_tuple(flow, icmp.ECHO), _tuple(_turned(flow), icmp.ECHO_REPLY)):
                 entry = known_entry(body, host) if (body := _looked_up(sock, wanted)) else None
@@ -94,18 +93,14 @@ def forget(spaces: Namespaces, lab: str, known: Iterable[KnownEntry]) -> None:
     """Remove entries; one that is gone already is no error."""
     for entry in known:
         spaces.enter(netns(lab, entry.connection.host))
-        with _socket() as sock:
+        with netfilter.connected() as sock:
             batch.send(sock, [message(_DELETE, 0, _HEADER + attribute(_ORIGINAL | _NESTED, entry.tuple))])
-
-
-def _socket() -> socket.socket:
-    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
 
 
 def listed(spaces: Namespaces, ns: str, host: str) -> Iterator[KnownEntry]:
     """All entries of a host; none if its kernel has no conntrack."""
     spaces.enter(ns)
-    with _socket() as sock, suppress(OSError):
+    with netfilter.connected() as sock, suppress(OSError):
         for body in batch.dump(sock, _GET, _HEADER):
             if entry := known_entry(body, host):
                 yield entry

@@ -6,26 +6,25 @@ socket is closed, even by SIGKILL. Its name contains our process id, so two trac
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from nslab.dataclass import dataclass
-from nslab.linux.netlink import batch
+from nslab.linux.netlink import batch, netfilter
 from nslab.linux.taps import close_all
 from nslab.wire import nftables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from nslab.linux.netns import Namespaces
     from nslab.probes.evidence import What
     from nslab.wire.nftables import BaseChain, Event, ListedRule
 
 _SOL_NETLINK, _ADD_MEMBERSHIP, _SO_RCVBUFFORCE = 270, 1, 33
-_BUFFER = 1 << 22
+_BUFFER, _LONGEST = 1 << 22, 1 << 16
 _IP = 20
 _WITHIN = (20 + _IP, _IP + 8 + 8 + 14 + _IP)
 """Where the inner packet's transport header begins in IP-in-IP and in VXLAN, from the outer IP header on."""
@@ -70,10 +69,10 @@ class KernelTrace:
 
     def _open(self, ns: str) -> None:
         self._spaces.enter(ns)
-        reader = self._readers[ns] = _socket()
+        reader = self._readers[ns] = _bound()
         reader.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, nftables.TRACE_GROUP)
         reader.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
-        writer = self._writers[ns] = _socket()
+        writer = self._writers[ns] = _bound()
         writer.send(self._transaction)
         if refused := [*nftables.refusals(writer.recv(1 << 16))]:
             raise OSError(refused[0], os.strerror(refused[0]))
@@ -84,12 +83,12 @@ class KernelTrace:
 
     def read(self) -> dict[str, TracedNamespace]:
         """By namespace, the events so far, and the rules that they refer to; only where there were any."""
-        return {ns: self._read(ns, events) for ns, sock in self._readers.items() if (events := [*_waiting(sock)])}
+        return {ns: self._read(ns, events) for ns, sock in self._readers.items() if (events := _events(sock))}
 
     def _read(self, ns: str, events: list[Event]) -> TracedNamespace:
         self._spaces.enter(ns)
-        with _socket() as sock:
-            rules = [nftables.rule(body) for body in batch.dump(sock, nftables.LIST_RULES, nftables.ALL_FAMILIES)]
+        rules = netfilter.rules()
+        with netfilter.connected() as sock:
             chains = batch.dump(sock, nftables.LIST_CHAINS, nftables.ALL_FAMILIES)
             bases = [found for body in chains if (found := nftables.base_chain(body))]
         ours = [rule.handle for rule in rules if rule.table == self.table]
@@ -97,20 +96,14 @@ class KernelTrace:
         return TracedNamespace(self.table, events, rules, bases, marks)
 
 
-def _socket() -> socket.socket:
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, nftables.NETLINK_NETFILTER)
+def _bound() -> socket.socket:
+    sock = netfilter.connected()
     sock.bind((0, 0))
     return sock
 
 
-def _waiting(sock: socket.socket) -> Iterator[Event]:
-    with suppress(BlockingIOError):
-        while True:
-            try:
-                yield from nftables.events(sock.recv(1 << 16, socket.MSG_DONTWAIT))
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:  # events were lost; the next are not
-                    raise
+def _events(sock: socket.socket) -> list[Event]:
+    return [event for data in netfilter.waiting(sock, _LONGEST) for event in nftables.events(data)]
 
 
 def needles_of(signs: Sequence[tuple[What, int, bytes]]) -> tuple[list[Mark], list[nftables.Needle]]:

@@ -14,6 +14,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from nslab.errors import Missing, NslabError, UsageError
+from nslab.linux.netlink import netfilter
 from nslab.linux.rules import restore
 from nslab.linux.taps import close_all
 from nslab.linux.tracing.kernel_trace import TracedNamespace, needles_of
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 _LOG = "/proc/sys/net/netfilter/nf_log/2"
 """Which module logs IPv4 packets in this thread's namespace."""
 _OURS = "nfnetlink_log"
-_SO_RCVBUFFORCE, _BUFFER = 33, 1 << 22
+_SO_RCVBUFFORCE, _BUFFER, _LONGEST = 33, 1 << 22, 1 << 18
 _LEFT = re.compile(r'-A (.* --comment "nslab-trace-(\d+) (\w+)" -j TRACE)')
 _BUSY = (
     "another program listens to this lab's log of packets (NFLOG group 0), by which iptables-legacy's rules are traced"
@@ -86,7 +87,7 @@ class LegacyTrace:
 
     def read(self) -> dict[str, tuple[TracedNamespace, Texts]]:
         """By namespace, the events so far, and the rules that they refer to; only where there were any."""
-        return {ns: self._read(ns, lines) for ns, sock in self._opened.items() if (lines := [*_waiting(sock)])}
+        return {ns: self._read(ns, lines) for ns, sock in self._opened.items() if (lines := _lines(sock))}
 
     def _read(self, ns: str, lines: list[Logged]) -> tuple[TracedNamespace, Texts]:
         self._spaces.enter(ns)
@@ -137,7 +138,7 @@ def _put(module: str) -> None:
 
 
 def _listening() -> socket.socket:
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, nftables.NETLINK_NETFILTER)
+    sock = netfilter.connected()
     sock.bind((0, 0))
     sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
     sock.send(nflog.listening())
@@ -148,11 +149,5 @@ def _listening() -> socket.socket:
     return sock
 
 
-def _waiting(sock: socket.socket) -> Iterator[Logged]:
-    with suppress(BlockingIOError):
-        while True:
-            try:
-                yield from nflog.logged(sock.recv(1 << 18, socket.MSG_DONTWAIT))
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:  # lines were lost; the next are not
-                    raise
+def _lines(sock: socket.socket) -> list[Logged]:
+    return [line for data in netfilter.waiting(sock, _LONGEST) for line in nflog.logged(data)]

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from nslab.trace.counted.names import ServiceNames
 
 
-class RuleTold(NamedTuple):
-    """A rule that the kernel told of. `text`: as its owner lists it, "" if nobody knows it any more."""
+class RuleChange(NamedTuple):
+    """A rule that came or went. `text`: as its owner lists it, "" if nobody knows it any more."""
 
     table: str
     chain: str
@@ -23,10 +23,10 @@ class RuleTold(NamedTuple):
     added: bool
 
 
-def rule_events(at: int, host: str, told: Iterable[RuleTold], names: ServiceNames) -> Iterator[LabEvent]:
+def rule_events(at: int, host: str, changed: Iterable[RuleChange], names: ServiceNames) -> Iterator[LabEvent]:
     """The rules that are really new or gone: kube-proxy writes a chain as a whole, also where few rules differ."""
     balance: Counter[tuple[str, str, str]] = Counter()
-    for one in told:
+    for one in changed:
         balance[one[:3]] += 1 if one.added else -1
     for (table, chain, text), times in balance.items():
         action = EventAction.ADDED if times > 0 else EventAction.REMOVED

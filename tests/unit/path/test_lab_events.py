@@ -10,7 +10,7 @@ from nslab.trace.counted.names import service_names
 from nslab.trace.lab_events.connections import connection_event
 from nslab.trace.lab_events.names import EventNames
 from nslab.trace.lab_events.objects import EndpointSeen, ObjectsSeen, PodSeen, object_events
-from nslab.trace.lab_events.rules import RuleTold, rule_events
+from nslab.trace.lab_events.rules import RuleChange, rule_events
 from nslab.trace.lab_events.values import EventAction, EventKind
 from nslab.trace.observed import ConntrackEntry, Header
 from nslab.views.lab_events import event_json, event_line
@@ -101,12 +101,12 @@ def test_rules_that_are_only_written_again_are_no_news() -> None:
         '-m comment --comment "default/web:http -> x" -j DROP',
     )
     told = [
-        RuleTold("nat", "KUBE-SVC", kept, False),
-        RuleTold("nat", "KUBE-SVC", kept, True),
-        RuleTold("nat", "KUBE-SVC", new, True),
+        RuleChange("nat", "KUBE-SVC", kept, False),
+        RuleChange("nat", "KUBE-SVC", kept, True),
+        RuleChange("nat", "KUBE-SVC", new, True),
     ]
     (event,) = rule_events(0, "node1", told, NAMES.services)
     assert (event.action, event.text) == (EventAction.ADDED, "nat KUBE-SVC: -j DROP  # default/web:http -> x")
     assert event.facts["service"] == "default/web:http"
-    (gone,) = rule_events(0, "node1", [RuleTold("t", "c", "", False)], NAMES.services)
+    (gone,) = rule_events(0, "node1", [RuleChange("t", "c", "", False)], NAMES.services)
     assert (gone.action, gone.text) == (EventAction.REMOVED, "t c: ?")
