@@ -9,6 +9,7 @@ from nslab.admission.load import completed, in_order, refuse
 from nslab.admission.notes import notes
 from nslab.admission.validate import errors
 from nslab.admission.warn import warnings
+from nslab.api import service_document
 from nslab.api.document import EXISTING, Document
 from nslab.api.documents import positioned, sources_of
 from nslab.api.sentences import invalid, of_object
@@ -16,7 +17,7 @@ from nslab.api.values import Reader, Source
 from nslab.api.words import quoted
 from nslab.dataclass import replace
 from nslab.errors import FieldError, UsageError
-from nslab.lab import dump, jobs, service_document, views
+from nslab.lab import dump, jobs, views
 from nslab.lab.allocate import allocate
 from nslab.lab.defaults import complete
 from nslab.lab.mirroring import mirrored_of
@@ -27,7 +28,7 @@ from nslab.lab.stream import read_stream
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from nslab.lab.service_types import EndpointSlice
+    from nslab.api.service_types import EndpointSlice
     from nslab.lab.stream import Documents
     from nslab.lab.types import Controller, Lab
 

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from nslab.admission import validate_objects
 from nslab.admission.load import refuse
+from nslab.api import service_document
 from nslab.api.addresses import address_fault
 from nslab.api.documents import sources_of
 from nslab.api.values import Reader, Source
 from nslab.dataclass import dataclass, replace
 from nslab.errors import FieldError
-from nslab.lab import service_document, service_views
+from nslab.lab import service_views
 from nslab.lab.allocate import CLUSTER_IP, HEALTH, HIGHEST, LOWEST, node_port, unset_fields
 from nslab.lab.defaults import SERVICE_NETWORK, complete_objects
 from nslab.lab.stream import OURS, read_stream
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from nslab.lab.pod_types import Pod
-    from nslab.lab.service_types import EndpointSlice, Service, ServicePort
+    from nslab.api.pod_types import Pod
+    from nslab.api.service_types import EndpointSlice, Service, ServicePort
     from nslab.lab.stream import Documents
     from nslab.lab.types import Controller, Node
 

@@ -6,16 +6,16 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from nslab.api.document import EXISTING
+from nslab.api.images import stand_ins
+from nslab.api.pod_types import Pod
 from nslab.api.rules import names
 from nslab.api.schema import own
+from nslab.api.volumes import EMPTY_DIR, FILES
 from nslab.api.words import counted, dotted, shown
 from nslab.errors import FieldError
-from nslab.lab.images import stand_ins
 from nslab.lab.node_selector import PREFERRED
-from nslab.lab.pod_types import Pod
 from nslab.lab.stream import is_later_hook
 from nslab.lab.types import CONTROLLERS, Controller
-from nslab.lab.volumes import EMPTY_DIR, FILES
 from nslab.runtime.mounts import is_own
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.admission import validate_services
 from nslab.admission.validate_pods import pod_specs
+from nslab.api import service_document
 from nslab.api.addresses import address_fault, valid_address
 from nslab.api.document import EXISTING
 from nslab.api.sentences import (
@@ -18,7 +19,6 @@ from nslab.api.sentences import (
     unsupported,
 )
 from nslab.errors import FieldError
-from nslab.lab import service_document
 from nslab.lab.addons import API_SERVICE
 from nslab.lab.allocate import HIGHEST, KUBERNETES, LOWEST, unset_fields
 from nslab.lab.mirroring import is_endpoints

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from nslab.api.document import Document
-    from nslab.lab.pod_types import Container, Pod
+    from nslab.api.pod_types import Container, Pod
     from nslab.lab.stream import Documents
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nslab.admission.validate_pods import of_pod, templates
+from nslab.api import security
+from nslab.api.images import played
 from nslab.api.words import listed, shown
 from nslab.errors import FieldError
-from nslab.lab import security
-from nslab.lab.images import played
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from nslab.api.pod_types import Container, Pod
     from nslab.errors import FieldPath
-    from nslab.lab.pod_types import Container, Pod
     from nslab.lab.stream import Documents
 
 CONTEXT = "securityContext"

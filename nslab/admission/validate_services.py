@@ -6,7 +6,9 @@ import re
 from ipaddress import AddressValueError, IPv4Network, IPv6Address, IPv6Network
 from typing import TYPE_CHECKING, Any
 
+from nslab.api import service_document
 from nslab.api.addresses import address_fault
+from nslab.api.pod_types import Protocol
 from nslab.api.sentences import (
     ADDRESS,
     CIDR,
@@ -21,10 +23,8 @@ from nslab.api.sentences import (
     required,
     unsupported,
 )
+from nslab.api.service_types import ServiceType, TrafficPolicy
 from nslab.errors import FieldError
-from nslab.lab import service_document
-from nslab.lab.pod_types import Protocol
-from nslab.lab.service_types import ServiceType, TrafficPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

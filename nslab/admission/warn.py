@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING
 from nslab.admission.validate_pods import of_pod, templates
 from nslab.admission.warn_policies import policies
 from nslab.admission.warn_sources import sources
+from nslab.api.images import TOOLS
+from nslab.api.pod_types import image_name
 from nslab.api.words import counted, shown
 from nslab.errors import FieldError
-from nslab.lab.images import TOOLS
 from nslab.lab.mirroring import is_endpoints
 from nslab.lab.node_selector import REQUIRED, admits, labelled, selector
 from nslab.lab.plugins import idle_host_ports
-from nslab.lab.pod_types import image_name
 from nslab.lab.types import ZONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nslab.api.document import Document
+    from nslab.api.pod_types import Pod
     from nslab.errors import FieldPath
-    from nslab.lab.pod_types import Pod
     from nslab.lab.stream import Documents
 
 LEAST_MEMORY = 1 << 20

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nslab.api.document import Document
+    from nslab.api.pod_types import Pod
     from nslab.errors import FieldPath
-    from nslab.lab.pod_types import Pod
     from nslab.lab.stream import Documents
 
 

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 from nslab.admission.validate_pods import of_pod, templates
 from nslab.api.document import EXISTING
+from nslab.api.sources import CONFIG_MAP, EVERYWHERE, FIELD, FIELDS, KEYED, SECRET, decoded, holds, stored
 from nslab.api.words import shown
 from nslab.errors import FieldError
-from nslab.lab.sources import CONFIG_MAP, EVERYWHERE, FIELD, FIELDS, KEYED, SECRET, decoded, holds, stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from nslab.api.pod_types import Container, Pod
+    from nslab.api.sources import Stored, ValueSource, VariablesSource
+    from nslab.api.volumes import FileSource
     from nslab.errors import FieldPath
-    from nslab.lab.pod_types import Container, Pod
-    from nslab.lab.sources import Stored, ValueSource, VariablesSource
     from nslab.lab.stream import Documents
-    from nslab.lab.volumes import FileSource
 
 MOST_LINKS = 100
 """Services of a namespace, the first by name, for which containers have variables: a program's environment is small."""

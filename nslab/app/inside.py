@@ -13,7 +13,7 @@ from nslab.objects.names import namesake, netns, pod_host
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from nslab.lab.pod_types import Pod
+    from nslab.api.pod_types import Pod
     from nslab.lab.types import Lab
 
 

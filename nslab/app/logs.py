@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from nslab.lab.pod_types import Pod
+    from nslab.api.pod_types import Pod
     from nslab.linux.processes.logs import Entry
 
 Line = TypeVar("Line")

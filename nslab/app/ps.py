@@ -23,7 +23,7 @@ from nslab.views.tree import count
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from nslab.lab.pod_types import Pod
+    from nslab.api.pod_types import Pod
     from nslab.lab.types import Lab
     from nslab.linux.processes.procs import Record
 

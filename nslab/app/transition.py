@@ -57,8 +57,8 @@ from nslab.objects.process import Control, KubeProxy
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+    from nslab.api.pod_types import Pod
     from nslab.app.drift import Drift
-    from nslab.lab.pod_types import Pod
     from nslab.lab.types import Lab
     from nslab.linux.netns import Namespaces
     from nslab.linux.processes.agents import Agents, NotReady

@@ -17,7 +17,7 @@ from nslab.objects.names import host_of, pod_host
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nslab.lab.pod_types import Pod
+    from nslab.api.pod_types import Pod
 
 MOST_FOLLOWED = 5
 """Logs at a time, as kubectl has it."""

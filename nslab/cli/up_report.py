@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from pathlib import Path
 
+    from nslab.api.pod_types import Pod
     from nslab.app.drift import Drift
     from nslab.app.up import Up
-    from nslab.lab.pod_types import Pod
     from nslab.lab.types import Lab
     from nslab.objects.unmanaged import Unmanaged
 

@@ -11,7 +11,7 @@ from nslab.objects import names
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.lab.pod_types import Pod
+    from nslab.api.pod_types import Pod
     from nslab.lab.types import Lab, Node
 
 CALICO_BLOCK = 26

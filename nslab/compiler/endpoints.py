@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from nslab.api.service_types import ServiceType, TrafficPolicy
 from nslab.compiler import topology
 from nslab.compiler.addresses import address_of
-from nslab.lab.service_types import ServiceType, TrafficPolicy
 from nslab.proxy import model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from nslab.lab.pod_types import Pod
-    from nslab.lab.service_types import EndpointSlice, Service, ServicePort
+    from nslab.api.pod_types import Pod
+    from nslab.api.service_types import EndpointSlice, Service, ServicePort
     from nslab.lab.types import Node
 
 SAME_NODE = "PreferSameNode"

@@ -11,18 +11,18 @@ from copy import copy
 from typing import TYPE_CHECKING
 
 from nslab.admission.warn_sources import MOST_LINKS
-from nslab.lab.images import BUSYBOX
-from nslab.lab.pod_types import image_name
-from nslab.lab.sources import FIELD, KEYED, SECRET, holds, stored
+from nslab.api.images import BUSYBOX
+from nslab.api.pod_types import image_name
+from nslab.api.sources import FIELD, KEYED, SECRET, holds, stored
 from nslab.objects.container import Start
 from nslab.runtime.mounts import APPLETS, PATH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from nslab.lab.pod_types import Container, Pod
-    from nslab.lab.service_types import Service
-    from nslab.lab.sources import ValueSource, VariablesSource
+    from nslab.api.pod_types import Container, Pod
+    from nslab.api.service_types import Service
+    from nslab.api.sources import ValueSource, VariablesSource
     from nslab.lab.types import Lab
 
 API_SERVER = ("default", "kubernetes")

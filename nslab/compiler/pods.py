@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from nslab.api import security
+from nslab.api.pod_types import Protocol, RestartPolicy
 from nslab.compiler import volumes
 from nslab.compiler.addresses import address_of, pod_netns
 from nslab.compiler.environment import Surroundings, has_secrets, has_sources, start
 from nslab.compiler.resolver import aliases, domain, resolv_conf
-from nslab.lab import security
-from nslab.lab.pod_types import Protocol, RestartPolicy
 from nslab.objects import names
 from nslab.objects.container import Limits, Sandbox, Security, Workload
 from nslab.objects.sysctl import Sysctl
@@ -18,7 +18,7 @@ from nslab.runtime.health_check import HealthCheck
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.lab.pod_types import Container, Pod
+    from nslab.api.pod_types import Container, Pod
     from nslab.lab.types import Lab
     from nslab.objects.base import KernelObject
 

@@ -13,7 +13,7 @@ from nslab.policy.model import Cluster, FelixNode, NamedPort, WorkloadEndpoint
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.lab.pod_types import Pod
+    from nslab.api.pod_types import Pod
     from nslab.lab.types import Lab, Node
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nslab.lab.dns import DOMAIN
 
 if TYPE_CHECKING:
-    from nslab.lab.pod_types import Pod
+    from nslab.api.pod_types import Pod
     from nslab.lab.types import Lab
 
 OWN_POLICIES = ("Default", "None")

@@ -10,7 +10,7 @@ from nslab.proxy.topology import zone_hints
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nslab.lab.service_types import Service
+    from nslab.api.service_types import Service
     from nslab.lab.types import Node
     from nslab.proxy import model
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.api.sources import FIELD
+from nslab.api.volumes import FILES
 from nslab.compiler.environment import expand
-from nslab.lab.sources import FIELD
-from nslab.lab.volumes import FILES
 from nslab.objects.container import File, Mount, PodVolume
 from nslab.runtime.cgroups import MEMORY
 from nslab.runtime.mounts import VOLUME
@@ -17,9 +17,9 @@ from nslab.runtime.mounts import VOLUME
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from nslab.api import volumes as views
+    from nslab.api.pod_types import Container, Pod
     from nslab.compiler.environment import Surroundings
-    from nslab.lab import volumes as views
-    from nslab.lab.pod_types import Container, Pod
 
 OWN = ("metadata.labels", "metadata.annotations")
 """Fields that only files can have, not variables."""

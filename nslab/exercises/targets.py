@@ -11,7 +11,7 @@ from nslab.exercises.types import By
 from nslab.probes.pairs import places
 
 if TYPE_CHECKING:
-    from nslab.lab.service_types import Service
+    from nslab.api.service_types import Service
     from nslab.lab.types import Lab
 
 SERVICE = "svc/"

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.api import service_document
 from nslab.api.document import Document
 from nslab.dataclass import replace
-from nslab.lab import dns, service_document, service_views
+from nslab.lab import dns, service_views
 from nslab.lab.allocate import KUBERNETES
 from nslab.lab.types import ProxyMode
 

@@ -17,14 +17,14 @@ import hashlib
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from nslab.api import service_document
 from nslab.dataclass import replace
-from nslab.lab import service_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from ipaddress import IPv4Address, IPv4Network
 
-    from nslab.lab.service_types import Service
+    from nslab.api.service_types import Service
     from nslab.lab.types import Lab
 
 LOWEST, HIGHEST = 30000, 32767

@@ -28,12 +28,13 @@ from ipaddress import IPv4Address, IPv4Network
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from nslab.api import images
+from nslab.api.pod_types import PROTOCOLS, ContainerPort
 from nslab.dataclass import replace
-from nslab.lab import images, views
+from nslab.lab import views
 from nslab.lab.addons import add_dns
 from nslab.lab.mirroring import mirror
 from nslab.lab.node_selector import admitted, labelled
-from nslab.lab.pod_types import PROTOCOLS, ContainerPort
 from nslab.lab.policy_views import is_policy, set_defaults
 from nslab.lab.replicas import expand
 from nslab.lab.types import ONE_NUMBER, Plugin, ProxyMode, Scheduler
@@ -41,8 +42,8 @@ from nslab.lab.types import ONE_NUMBER, Plugin, ProxyMode, Scheduler
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from nslab.api.pod_types import Pod
     from nslab.lab.lab_document import LabDocument
-    from nslab.lab.pod_types import Pod
     from nslab.lab.stream import Documents
 
     Targets = dict[str, list[tuple[set[tuple[str, str]], ContainerPort]]]

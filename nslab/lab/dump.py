@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.api.document import EXISTING, Document
 from nslab.api.scalars import STR, is_text
+from nslab.api.service_types import ServiceType
 from nslab.lab import termination
 from nslab.lab.addons import KUBE_DNS
 from nslab.lab.lab_document import LabDocument
-from nslab.lab.service_types import ServiceType
 from nslab.lab.stream import Documents
 from nslab.lab.types import ONE_NUMBER, Scheduler
 
 if TYPE_CHECKING:
-    from nslab.lab.pod_types import Pod
-    from nslab.lab.service_types import Service
+    from nslab.api.pod_types import Pod
+    from nslab.api.service_types import Service
     from nslab.lab.types import Cni, Controller, Lab
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from nslab.api.document import Document
-    from nslab.lab.pod_types import Pod
+    from nslab.api.pod_types import Pod
     from nslab.lab.stream import Documents
     from nslab.lab.types import Controller, Lab
 

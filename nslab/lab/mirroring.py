@@ -10,8 +10,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from nslab.api.document import Document
+from nslab.api.suffix import generated
 from nslab.lab.replica_sets import owner_reference
-from nslab.lab.suffix import generated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,8 +12,8 @@ from nslab.api.selectors import EQUALS, NodeTerm, Requirement, matches, requirem
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
 
+    from nslab.api.pod_types import Pod
     from nslab.lab.lab_document import Machine
-    from nslab.lab.pod_types import Pod
     from nslab.lab.types import Node
 
     Labels = Mapping[str, str]

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from nslab.api.pod_types import NOTHING_SAID, USUAL
 from nslab.api.rules import names as words
-from nslab.lab.pod_types import NOTHING_SAID, USUAL
-from nslab.lab.suffix import letters
+from nslab.api.suffix import letters
 from nslab.lab.types import TEMPLATE_HASH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.lab.pod_types import Pod, Resources, SecurityContext
+    from nslab.api.pod_types import Pod, Resources, SecurityContext
     from nslab.lab.types import Controller
 
 FURTHER = words(

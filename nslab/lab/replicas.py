@@ -6,18 +6,18 @@ from itertools import count as numbers
 from typing import TYPE_CHECKING, Any
 
 from nslab.api.document import Document
+from nslab.api.suffix import generated
+from nslab.api.volumes import with_claims
 from nslab.dataclass import replace
 from nslab.lab.jobs import JOB, SUCCEEDED, active, phase_of
 from nslab.lab.node_selector import admitted, labelled
 from nslab.lab.replica_sets import owner_reference, replica_set, template_hash
-from nslab.lab.suffix import generated
 from nslab.lab.types import DAEMON_SET
-from nslab.lab.volumes import with_claims
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from nslab.lab.pod_types import Pod
+    from nslab.api.pod_types import Pod
     from nslab.lab.stream import Documents
     from nslab.lab.types import Controller
 

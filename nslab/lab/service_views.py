@@ -5,10 +5,10 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
+from nslab.api import pod_types, service_document, service_types
 from nslab.api.addresses import valid_address
-from nslab.lab import pod_types, service_document, service_types
+from nslab.api.service_types import ServiceType, TrafficPolicy
 from nslab.lab.allocate import unset_fields
-from nslab.lab.service_types import ServiceType, TrafficPolicy
 
 if TYPE_CHECKING:
     from nslab.api.document import Document

@@ -18,7 +18,7 @@ from nslab.lab.types import DAEMON_SET
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
-    from nslab.lab.pod_types import Pod
+    from nslab.api.pod_types import Pod
     from nslab.lab.types import Lab
 
 

@@ -12,11 +12,11 @@ from nslab.api import schema
 from nslab.api.document import CLUSTER_WIDE, Document, as_applied
 from nslab.api.documents import Tree, located, numbered
 from nslab.api.scalars import what
+from nslab.api.suffix import generated
 from nslab.api.values import PROBLEMS_WITH_ADVICE, AliasesError, Reader
 from nslab.dataclass import dataclass, field
 from nslab.errors import FieldError, LabFileError, Position
 from nslab.lab.lab_document import LabDocument
-from nslab.lab.suffix import generated
 from nslab.lab.types import CONTROLLERS
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from nslab.dataclass import replace
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from nslab.lab.pod_types import Pod
+    from nslab.api.pod_types import Pod
     from nslab.lab.types import Lab
 
     Key = tuple[str, str]

@@ -14,9 +14,9 @@ from nslab.dataclass import dataclass, field
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Network
 
+    from nslab.api.pod_types import Pod
     from nslab.api.selectors import Requirement
-    from nslab.lab.pod_types import Pod
-    from nslab.lab.service_types import EndpointSlice, Service
+    from nslab.api.service_types import EndpointSlice, Service
 
 
 class Encapsulation(StrEnum):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
-from nslab.api import quantity
+from nslab.api import pod_types, quantity, sources, volumes
+from nslab.api.pod_types import NOTHING_SAID, USUAL, RestartPolicy
+from nslab.api.security import plain
 from nslab.api.selectors import requirements
 from nslab.dataclass import replace
-from nslab.lab import node_selector, pod_types, sources, termination, types, volumes
-from nslab.lab.pod_types import NOTHING_SAID, USUAL, RestartPolicy
-from nslab.lab.security import plain
+from nslab.lab import node_selector, termination, types
 from nslab.lab.service_views import endpoint_slice, service
 from nslab.runtime.health_check import HealthCheck
 

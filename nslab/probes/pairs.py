@@ -9,20 +9,20 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from nslab.api.pod_types import Protocol
 from nslab.compiler.addresses import address_of, tunnel_address
 from nslab.compiler.networks import network
 from nslab.compiler.subnets import connected, encapsulated, reachable_from, subnet_of
 from nslab.compiler.underlay import ETHERNET_MTU
 from nslab.dataclass import dataclass
 from nslab.errors import UsageError
-from nslab.lab.pod_types import Protocol
 from nslab.objects import names
 from nslab.probes.probe import Expected, Kind, Probe, ProbeHost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nslab.lab.pod_types import Container, Pod
+    from nslab.api.pod_types import Container, Pod
     from nslab.lab.types import Lab
     from nslab.objects.needs import HostFeatures
 

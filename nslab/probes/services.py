@@ -19,7 +19,7 @@ from nslab.proxy.choose import choose
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from nslab.lab.pod_types import Pod
+    from nslab.api.pod_types import Pod
     from nslab.lab.types import Lab
     from nslab.objects.needs import HostFeatures
     from nslab.proxy.model import Endpoint, Port, Proxy, ServiceInfo

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
     from pathlib import Path
 
+    from nslab.api.service_types import Service
     from nslab.app.change import Changed
     from nslab.app.drift import Drift
-    from nslab.lab.service_types import Service
     from nslab.lab.types import Lab
     from nslab.probes.probe import Kind
     from nslab.trace.hops import Journey

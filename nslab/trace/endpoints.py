@@ -6,18 +6,18 @@ import re
 from ipaddress import AddressValueError, IPv4Address
 from typing import TYPE_CHECKING
 
+from nslab.api.pod_types import Protocol
 from nslab.api.words import did_you_mean, shown, some
 from nslab.dataclass import dataclass, replace
 from nslab.errors import UsageError
 from nslab.lab.dns import DOMAIN
-from nslab.lab.pod_types import Protocol
 from nslab.objects.names import namesake, pod_host
 from nslab.probes.pairs import places
 from nslab.probes.probe import Kind
 
 if TYPE_CHECKING:
-    from nslab.lab.pod_types import Pod
-    from nslab.lab.service_types import Service
+    from nslab.api.pod_types import Pod
+    from nslab.api.service_types import Service
     from nslab.lab.types import Lab
 
 IPV6_LATER = "is an IPv6 address: traces of IPv6 come later, with dual stack"

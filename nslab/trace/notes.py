@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.lab.pod_types import Protocol
+from nslab.api.pod_types import Protocol
 from nslab.lab.types import ProxyMode
 from nslab.probes.probe import Kind
 from nslab.trace.hops import Action
@@ -12,7 +12,7 @@ from nslab.trace.hops import Action
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nslab.lab.service_types import Service
+    from nslab.api.service_types import Service
     from nslab.lab.types import Lab
     from nslab.trace.endpoints import TraceTarget
     from nslab.trace.hops import Hop

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Network
     from pathlib import Path
 
+    from nslab.api.pod_types import Pod
+    from nslab.api.service_types import Service
     from nslab.lab.course import Chapter
-    from nslab.lab.pod_types import Pod
-    from nslab.lab.service_types import Service
     from nslab.lab.types import Lab, Node
 
 

@@ -19,8 +19,8 @@ from nslab.lab.views import FINISHED
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from nslab.lab.pod_types import Pod
-    from nslab.lab.service_types import Service
+    from nslab.api.pod_types import Pod
+    from nslab.api.service_types import Service
     from nslab.lab.stream import Documents
     from nslab.lab.types import Controller, Lab, Node
     from nslab.proxy.model import Endpoint, Port, ServiceInfo

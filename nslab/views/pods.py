@@ -18,7 +18,7 @@ from nslab.views.conditions import conditions
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from nslab.lab.pod_types import Container, Pod
+    from nslab.api.pod_types import Container, Pod
 
     Status = Mapping[str, Any]
     Object = dict[str, Any]

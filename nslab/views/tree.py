@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from ipaddress import IPv4Address, IPv4Network
 
-    from nslab.lab.pod_types import Pod
+    from nslab.api.pod_types import Pod
     from nslab.lab.types import Lab, Node, Router
     from nslab.proxy.model import Port, ServiceInfo
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.api.pod_types import Protocol
 from nslab.app.dumps import dumped_hosts, script, trace_dumps
 from nslab.app.predict import predict
 from nslab.app.trace import trace
 from nslab.compiler import compile_lab
 from nslab.lab.find import names
-from nslab.lab.pod_types import Protocol
 from nslab.lab.types import Encapsulation
 from nslab.objects.names import CONTROL, SWITCH, host, pod_host
 from nslab.objects.needs import FULL

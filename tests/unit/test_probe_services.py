@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from nslab.admission.load import load
+from nslab.api.pod_types import Protocol
+from nslab.api.service_types import TrafficPolicy
 from nslab.compiler.placement import assign_addresses
-from nslab.lab.pod_types import Protocol
-from nslab.lab.service_types import TrafficPolicy
 from nslab.lab.types import Encapsulation, Lab, ProxyMode
 from nslab.objects.needs import HostFeatures
 from nslab.probes import Answer, Call, CallResult, Outcome, Spread, Try, Way, likelihood, survey_services

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from nslab.admission.load import load
+from nslab.api.pod_types import Container, Pod
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import UsageError
-from nslab.lab.pod_types import Container, Pod
 from nslab.lab.types import Cni, Encapsulation, Lab, Plugin
 from nslab.objects.inet import Route
 from nslab.objects.needs import HostFeatures

@@ -22,7 +22,7 @@ from nslab.objects.sysctl import Sysctl
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nslab.lab.pod_types import Pod
+    from nslab.api.pod_types import Pod
     from nslab.lab.types import Lab, Node
     from nslab.objects.base import KernelObject
     from nslab.objects.needs import HostFeatures

@@ -7,10 +7,10 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
+from nslab.api.pod_types import Pod
 from nslab.compiler.addresses import blocks, tunnel_address
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import UsageError
-from nslab.lab.pod_types import Pod
 from nslab.lab.types import Encapsulation, Lab, Networks, Node, Plugin, ProxyMode
 
 CALICO = Lab(

@@ -8,10 +8,10 @@ import pytest
 
 from nslab.admission.load import parse, parse_with_warnings
 from nslab.admission.warn_sources import MOST_LINKS
+from nslab.api.sources import resource
 from nslab.compiler.environment import Surroundings, expand
 from nslab.compiler.placement import assign_addresses
 from nslab.compiler.pods import workload
-from nslab.lab.sources import resource
 from nslab.objects.base import Add, Remove
 from nslab.objects.script import commands
 

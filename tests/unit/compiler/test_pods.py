@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nslab.admission.load import parse
+from nslab.api.pod_types import Container, ContainerPort, Pod, Protocol, SecurityContext, StandIn
 from nslab.compiler.pods import pods, workload
 from nslab.dataclass import replace
-from nslab.lab.pod_types import Container, ContainerPort, Pod, Protocol, SecurityContext, StandIn
 from nslab.objects.sysctl import Sysctl
 from nslab.runtime.health_check import HealthCheck
 

@@ -7,12 +7,12 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
+from nslab.api.pod_types import Container, ContainerPort, Pod, Protocol
+from nslab.api.service_types import EndpointSlice, Service, ServicePort, ServiceType, SliceEndpoint, TrafficPolicy
 from nslab.compiler.endpoints import resolve
 from nslab.compiler.services import announced, api_server, objects, proxy_of, services
 from nslab.compiler.written_by import WrittenBy
 from nslab.lab.addons import with_api_service
-from nslab.lab.pod_types import Container, ContainerPort, Pod, Protocol
-from nslab.lab.service_types import EndpointSlice, Service, ServicePort, ServiceType, SliceEndpoint, TrafficPolicy
 from nslab.lab.types import Client, Encapsulation, Lab, Networks, Node, Plugin, ProxyMode
 from nslab.objects.inet import Route
 from nslab.objects.iptables import Chain

@@ -13,7 +13,7 @@ from nslab.lab.jobs import Ended, due, ended, is_open, jobs
 from nslab.lab.status import merge_status
 
 if TYPE_CHECKING:
-    from nslab.lab.pod_types import Pod
+    from nslab.api.pod_types import Pod
     from nslab.lab.types import Lab
 
 LAB = "apiVersion: nslab/v1\nkind: Lab\nmetadata: {name: l}\nspec: {nodes: [{name: a}, {name: b}]}\n---\n"

@@ -12,11 +12,11 @@ import pytest
 import yaml
 
 from nslab.admission.load import load, name_of, parse, parse_stored
+from nslab.api.pod_types import Container
 from nslab.api.words import FEW, listed
 from nslab.errors import UsageError
 from nslab.lab import find
 from nslab.lab.dump import dump
-from nslab.lab.pod_types import Container
 from nslab.lab.status import merge_status
 from nslab.lab.stream import lab_schema as schema
 from nslab.lab.types import Encapsulation, Lab, Plugin

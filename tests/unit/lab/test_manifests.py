@@ -18,7 +18,7 @@ from nslab.runtime.health_check import HealthCheck
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nslab.lab.pod_types import Container
+    from nslab.api.pod_types import Container
 
 DEPLOYMENT = """\
 apiVersion: apps/v1

@@ -12,11 +12,11 @@ import pytest
 
 from nslab.admission.load import parse, parse_stored
 from nslab.admission.manifest import load_manifest, parse_manifest
+from nslab.api.pod_types import Protocol, RestartPolicy
+from nslab.api.service_types import Service, TrafficPolicy
 from nslab.errors import LabFileError
 from nslab.lab.defaults import host_name
 from nslab.lab.dump import dump
-from nslab.lab.pod_types import Protocol, RestartPolicy
-from nslab.lab.service_types import Service, TrafficPolicy
 from nslab.lab.status import merge_status
 from nslab.runtime.health_check import HealthCheck
 from scripts.benchmarks.services_manifest import manifest

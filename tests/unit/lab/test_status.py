@@ -12,7 +12,7 @@ from nslab.lab.dump import dump
 from nslab.lab.status import merge_status, with_released
 
 if TYPE_CHECKING:
-    from nslab.lab.pod_types import Pod
+    from nslab.api.pod_types import Pod
     from nslab.lab.types import Lab
 
 FILE = """\

@@ -15,7 +15,7 @@ from nslab.lab.dump import dump
 from nslab.lab.termination import key, timestamp, with_terminating, without, without_terminating
 
 if TYPE_CHECKING:
-    from nslab.lab.pod_types import Pod
+    from nslab.api.pod_types import Pod
     from nslab.lab.types import Lab
 
 FILE = """\

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nslab.api.pod_types import Container, ContainerPort
 from nslab.compiler.pods import check
 from nslab.components.kubelet import crilog, exit_status, restart, status
 from nslab.components.kubelet.exit_status import UNKNOWN
 from nslab.components.kubelet.health import LONGEST_HEADER, Health, complaint, request, whole
 from nslab.components.runtime.loop import Loop
-from nslab.lab.pod_types import Container, ContainerPort
 from nslab.runtime.health_check import HealthCheck
 from nslab.runtime.journal import MOST, Journal
 

@@ -9,7 +9,7 @@ import pytest
 
 from nslab.api import tables
 from nslab.api.duration import duration
-from nslab.lab.pod_types import Container, Pod
+from nslab.api.pod_types import Container, Pod
 from nslab.views.pods import columns, container_status, live_pod, pod_row, why_absent
 
 NOW = 1000.0

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.api import security
+from nslab.api.pod_types import BUILT_IN, ContainerPort, Protocol, StandIn, image_name
 from nslab.api.rules import names
 from nslab.dataclass import replace
-from nslab.lab import security
-from nslab.lab.pod_types import BUILT_IN, ContainerPort, Protocol, StandIn, image_name
 from nslab.runtime.health_check import HealthCheck
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from nslab.lab.pod_types import Container, Pod
+    from nslab.api.pod_types import Container, Pod
 
 AGNHOST = ("netexec", "grpc-health-checking", "pause")
 """The subcommands of the built-in agnhost."""

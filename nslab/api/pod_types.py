@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from nslab.api.selectors import NodeTerm
-    from nslab.lab.sources import ValueSource, VariablesSource
-    from nslab.lab.volumes import Volume, VolumeMount
+    from nslab.api.sources import ValueSource, VariablesSource
+    from nslab.api.volumes import Volume, VolumeMount
     from nslab.runtime.health_check import HealthCheck
 
 
@@ -112,7 +112,7 @@ def image_name(image: str) -> str:
 class Container:
     """One container of a pod. It runs `command`; without one, a built-in program (`builtin`).
 
-    `standin` replaces an image that is neither built in nor a tool (nslab.lab.images). `tty`: it has a terminal.
+    `standin` replaces an image that is neither built in nor a tool (nslab.api.images). `tty`: it has a terminal.
     `lifecycle`: its hooks, postStart and preStop. `sidecar`: an init container that runs beside what follows.
     `value_sources`: the source of each value of `env` that is "" there, by index. `env_from`: further variables.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nslab.lab.pod_types import SecurityContext
+    from nslab.api.pod_types import SecurityContext
 
 ALL = "ALL"
 DEFAULT = (

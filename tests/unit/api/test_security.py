@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nslab.admission.load import parse, parse_stored, parse_with_warnings
+from nslab.api import security
+from nslab.api.pod_types import Resources, SecurityContext
 from nslab.api.quantity import MOST, whole
 from nslab.app.plan import beyond
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
 from nslab.components.kubelet import rights
 from nslab.components.kubelet.container import Spec
-from nslab.lab import security
 from nslab.lab.dump import dump
-from nslab.lab.pod_types import Resources, SecurityContext
 from nslab.linux.processes.agents import _requests
 from nslab.objects.container import ROOT, USUAL, Limits, Security, Workload
 from nslab.objects.needs import FULL

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.api import quantity
 from nslab.api.rules import names
+from nslab.api.sources import CONFIG_MAP, FIELD, SECRET, resource
 from nslab.dataclass import dataclass
-from nslab.lab.sources import CONFIG_MAP, FIELD, SECRET, resource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,8 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from nslab.api.pod_types import Protocol
 from nslab.dataclass import dataclass, field
-from nslab.lab.pod_types import Protocol
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Network
