@@ -73,6 +73,9 @@ def settings(found: Documents) -> Iterator[FieldError]:
     if lab.encapsulation is not Encapsulation.NONE and lab.rules.encapsulation is Encapsulation.NONE:
         text = f"{lab.rules.label} no encapsulation, and this asks for {lab.encapsulation}"
         yield FieldError(lab.place("cni", "encapsulation"), f"{text}; remove it, or use plugin: calico")
+    if "calicoVersion" in lab.cni and not lab.rules.release:
+        text = f"{lab.rules.label} no Calico, and this names a release of it; remove it, or use plugin: calico"
+        yield FieldError(lab.place("cni", "calicoVersion"), text)
     if len(lab.subnets) > 1 and not lab.rules.subnets:
         text = f"routes of plugin: {lab.plugin} go from node to node, which must share a subnet; use plugin: calico"
         yield FieldError(lab.place("networks", "nodes"), text)

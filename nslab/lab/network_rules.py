@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from nslab.dataclass import dataclass
 from nslab.lab.types import Encapsulation, Plugin
+from nslab.policy.model import DEFAULT_RELEASE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,8 @@ class NetworkRules:
     block, the controller manager's --node-cidr-mask-size). `reserved`: the addresses of a podCIDR that no pod can have,
     with the reason. `encapsulation`: its default; NONE: it has no other. `subnets`: it routes between nodes in
     different subnets. `requests`: a pod can request its address. `by_exec`: CNI plugins with a configuration make the
-    network and decide on addresses. `policies`: it enforces NetworkPolicies.
+    network and decide on addresses. `policies`: it enforces NetworkPolicies. `release`: the release of
+    Calico whose rules a node has by default; "" for none.
     """
 
     label: str
@@ -44,11 +46,14 @@ class NetworkRules:
     requests: bool = True
     by_exec: bool = False
     policies: bool = False
+    release: str = ""
 
 
 _BY_CUSTOM = _of_a_bridge("the pods' gateway, by custom")
 RULES = {
-    Plugin.CALICO: NetworkRules("calico has", 26, _of_a_tunnel, Encapsulation.IPIP, subnets=True, policies=True),
+    Plugin.CALICO: NetworkRules(
+        "calico has", 26, _of_a_tunnel, Encapsulation.IPIP, subnets=True, policies=True, release=DEFAULT_RELEASE
+    ),
     Plugin.KUBENET: NetworkRules("kubenet has", 24, _of_a_bridge("the address of cbr0"), requests=False),
     Plugin.NONE: NetworkRules("without a plugin there is", 24, _BY_CUSTOM, subnets=True),
     Plugin.EXEC: NetworkRules("exec has", 24, _BY_CUSTOM, by_exec=True),

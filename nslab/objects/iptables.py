@@ -1,7 +1,7 @@
 """Chains and jumps, and the input of `iptables-restore`; iptables_saved reads the output of `iptables-save`.
 
-A restore is one kernel transaction. `--noflush` keeps the chains that it does not declare: it declares (and so
-flushes) nslab's chains and fills them; the built-in chains, which others use too, only gain and lose single rules.
+A restore is one kernel transaction for each table. `--noflush` keeps the chains that it does not declare: it declares
+(and so flushes) nslab's chains and fills them; the built-in chains, which others use too, gain and lose single rules.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from nslab.dataclass import dataclass, replace
 from nslab.objects.base import Add, KernelObject, Remove
 from nslab.objects.keys import Layer
 from nslab.quote import fill, quote
-from nslab.ruletext.iptables import iptables_text
+from nslab.ruletext.iptables import TABLES, iptables_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,14 +29,14 @@ Table: TypeAlias = Literal["raw", "mangle", "nat", "filter"]
 _RULE = re.compile(r'"((?:[^"\\]|\\.)*)"|[^\s"]+')
 _ESCAPE = re.compile(r"\\(.)")
 _ACTIVE = frozenset('$`"\\!')
-_TARGETS = {"ACCEPT", "DROP", "RETURN", "MASQUERADE", "SNAT", "DNAT", "REDIRECT", "MARK", "REJECT", "NOTRACK"}
+_TARGETS = {"ACCEPT", "DROP", "RETURN", "MASQUERADE", "SNAT", "DNAT", "REDIRECT", "MARK", "REJECT", "NOTRACK", "CT"}
 _NAMED = re.compile(r"(?:^|\s)(-[jg]|--match-set) (\S+)")
 _OF_ONE_SERVICE = re.compile("KUBE-(SVC|SVL|EXT|FW|SEP)-")
 _SERVICE = re.compile(r'--comment "(?:[^"]* )?([a-z0-9.-]+/[a-z0-9.-]+(?::[a-z0-9-]+)?)')
 
 
 class InTable(KernelObject):
-    """An object that a restore of one table adds or removes."""
+    """An object that a restore adds or removes."""
 
     __slots__ = ()
 
@@ -44,10 +44,6 @@ class InTable(KernelObject):
 
     unit: ClassVar[Unit] = "iptables"
     primitives: ClassVar[tuple[str, ...]] = ("iptables", "conntrack")
-
-    @property
-    def where(self) -> tuple[str, ...]:
-        return (self.ns, self.table)
 
     @property
     @abstractmethod
@@ -206,10 +202,15 @@ def _word(quoted: str | None, bare: str) -> str:
 
 
 def typed(steps: Iterable[Step]) -> list[str]:
-    """The commands for the steps of one table, in an order that works when they run one by one.
+    """The commands for the steps of a restore, in an order that works when they run one by one.
 
     A rule then needs the chain that it jumps to, and only an empty chain without jumps to it can be deleted.
     """
+    return [line for own in by_table(steps) for line in _typed(own)]
+
+
+def _typed(steps: Iterable[Step]) -> list[str]:
+    """The commands for the steps of one table."""
     declared: list[str] = []
     filled: list[str] = []
     jumps: list[str] = []
@@ -231,7 +232,7 @@ def typed(steps: Iterable[Step]) -> list[str]:
 
 
 def iptables_restore(steps: Iterable[Step], block: int = 0) -> str:
-    """Input for `iptables-restore --noflush`: all steps, which must be of one table.
+    """Input for `iptables-restore --noflush`: all steps, a transaction of the kernel for each table.
 
     It declares chains first (which flushes them) and deletes chains last; within that, the order of `settled` stays.
     `block`: the maximum number of chains in one transaction, see nslab.ruletext.iptables.
@@ -246,7 +247,7 @@ def iptables_restore(steps: Iterable[Step], block: int = 0) -> str:
 
 
 def settled(steps: Iterable[Step]) -> tuple[Step, ...]:
-    """The steps of a table's restore: the last step of each chain, and the steps of each jump that do not cancel out.
+    """The steps of a restore: the last step of each chain, and the steps of each jump that do not cancel out.
 
     A restore describes the table's final state, so a step and its inverse in one transaction cancel out. A jump that
     moves to the other end of its chain is two steps.
@@ -266,8 +267,17 @@ def settled(steps: Iterable[Step]) -> tuple[Step, ...]:
     return tuple(kept)
 
 
+def by_table(steps: Iterable[Step]) -> Iterator[tuple[Step, ...]]:
+    """The steps of a restore that the kernel does at once, in the order in which it commits tables."""
+    tables: dict[str, list[Step]] = {table: [] for table in TABLES}
+    for step in steps:
+        assert isinstance(step.obj, InTable)
+        tables[step.obj.table].append(step)
+    return (tuple(own) for own in tables.values() if own)
+
+
 def in_turn(steps: Iterable[Step]) -> tuple[list[KernelObject], list[Step]]:
-    """The order in which a restore runs: the chains that it declares (and so flushes), then the steps by their turn."""
+    """The order in which a table's restore runs: it declares (and so flushes) chains, then does the steps by turn."""
     turns = [(step.obj.turn(step), step) for step in settled(steps) if isinstance(step.obj, InTable)]
     declared: list[KernelObject] = [replace(step.obj, rules=()) for _, step in turns if isinstance(step.obj, Chain)]
     return declared, [step for _, step in sorted(turns, key=lambda entry: entry[0])]

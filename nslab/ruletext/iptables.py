@@ -6,17 +6,19 @@ A restore is one kernel transaction for each COMMIT. `--noflush` keeps the chain
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, TypeAlias
 
 from nslab.ruletext.items import NodeCommand
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from nslab.ruletext.items import Body, Item, Items
 
     _Chains: TypeAlias = Sequence[tuple[str, Body]]
 
+_TARGET = re.compile(r"(?:^|\s)-[jg] (\S+)")
 TABLES = ("filter", "nat", "mangle", "raw")
 """The tables in the order of the text: filter before nat, as kube-proxy writes them."""
 BLOCK = 300
@@ -101,10 +103,25 @@ def _policies(items: Items) -> dict[str, list[tuple[str, str]]]:
 
 
 def _leaves_first(chains: _Chains) -> list[tuple[str, Body]]:
-    """Each chain after those that it jumps to. Modes yield them in reverse order, except chains without jumps."""
-    leaves = [chain for chain in chains if not any("-j KUBE-" in rule for rule in chain[1])]
-    names = {name for name, _ in leaves}
-    return [*leaves, *(chain for chain in reversed(chains) if chain[0] not in names)]
+    """Each chain after those that it jumps to."""
+    rules = dict(chains)
+    ordered: dict[str, Body] = {}
+    visited: set[str] = set()
+    todo = [*reversed(rules)]
+    while todo:
+        name = todo[-1]
+        ahead = [] if name in visited else [to for to in _targets(rules[name]) if to in rules and to not in visited]
+        visited.add(name)
+        if not ahead:
+            ordered[todo.pop()] = rules[name]
+        todo += ahead
+    return [*ordered.items()]
+
+
+def _targets(rules: Body) -> Iterator[str]:
+    """Where rules lead, chains among it."""
+    for rule in rules:
+        yield from (found.group(1) for found in _TARGET.finditer(rule))
 
 
 def saved_text(items: Items) -> str:

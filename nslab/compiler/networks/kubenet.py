@@ -141,4 +141,4 @@ def pod_line(pod: Pod) -> str:
     return f"{pod_link(pod)} ── eth0 {address_of(pod)}"
 
 
-sort_out, is_its_own = whole.sort_out, whole.is_its_own
+AGENT, rules, sort_out, is_its_own = whole.AGENT, whole.rules, whole.sort_out, whole.is_its_own

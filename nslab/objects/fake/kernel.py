@@ -16,7 +16,7 @@ from nslab.errors import Refused
 from nslab.objects import script as shell
 from nslab.objects.base import Add, Remove, Replace
 from nslab.objects.ipset import held_back
-from nslab.objects.iptables import in_turn
+from nslab.objects.iptables import InTable, by_table, in_turn
 from nslab.objects.ipvs import refusals
 from nslab.objects.keys import is_object
 from nslab.objects.nft import operations, perform
@@ -93,7 +93,7 @@ class FakeKernel:
             case "netlink":
                 self._goes_on(transaction.steps)
             case "iptables":
-                self._all_or_nothing(transaction.steps)
+                self._iptables(transaction.steps)
             case "nft":
                 self._nft(transaction.steps)
             case "ipvs":
@@ -166,8 +166,19 @@ class FakeKernel:
                 raise _refused(step, number, steps[:index])
             self._do(step)
 
+    def _iptables(self, steps: Plan) -> None:
+        """An iptables-restore commits table after table: those before the one that is refused stay."""
+        done: set[str] = set()
+        for own in by_table(steps):
+            try:
+                self._all_or_nothing(own)
+            except Refused as refused:
+                refused.done = tuple(step for step in steps if isinstance(step.obj, InTable) and step.obj.table in done)
+                raise
+            done.update(step.obj.table for step in own if isinstance(step.obj, InTable))
+
     def _all_or_nothing(self, steps: Plan) -> None:
-        """An iptables-restore of one table: chains are declared (and so flushed), then rules change, then chains go."""
+        """The restore of one table: chains are declared (and so flushed), then rules change, then chains go."""
         there, repeated = dict(self._there), list(self._repeated)
         declared, ordered = in_turn(steps)
         for chain in declared:
