@@ -35,8 +35,8 @@ def render(
         bool, typer.Option("--policy", help="What Calico's Felix writes for NetworkPolicies, instead.")
     ] = False,
     calico_version: Annotated[
-        str, typer.Option("--calico-version", help="Felix's release: 3.28, 3.30 or 3.32.")
-    ] = "3.30",
+        str | None, typer.Option("--calico-version", help="Felix's release instead of the file's: 3.28, 3.30 or 3.32.")
+    ] = None,
     node_ip: Annotated[str | None, typer.Option("--node-ip", help="The node's address.")] = None,
     cluster_cidr: Annotated[str | None, typer.Option("--cluster-cidr", help="The pod network.")] = None,
     service_cidr: Annotated[str | None, typer.Option("--service-cidr", help="The service network.")] = None,
