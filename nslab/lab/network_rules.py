@@ -42,7 +42,7 @@ class NetworkRules:
     with the reason. `encapsulation`: its default; NONE: it has no other. `backends`: it has flannel's fields in place
     of `encapsulation`. `subnets`: it routes between nodes in different subnets. `requests`: a pod can request its
     address. `by_exec`: CNI plugins with a configuration make the network and decide on addresses. `policies`: it
-    enforces NetworkPolicies.
+    enforces NetworkPolicies. `host_ports`: the plugin portmap stands behind it.
     """
 
     label: str
@@ -54,6 +54,7 @@ class NetworkRules:
     requests: bool = True
     by_exec: bool = False
     policies: bool = False
+    host_ports: bool = False
 
 
 def fields(plugin: Plugin, encapsulation: Encapsulation) -> dict[str, Any]:
@@ -64,10 +65,18 @@ def fields(plugin: Plugin, encapsulation: Encapsulation) -> dict[str, Any]:
 
 _BY_CUSTOM = _of_a_bridge("the pods' gateway, by custom")
 RULES = {
-    Plugin.CALICO: NetworkRules("calico has", 26, _of_a_tunnel, Encapsulation.IPIP, subnets=True, policies=True),
+    Plugin.CALICO: NetworkRules(
+        "calico has", 26, _of_a_tunnel, Encapsulation.IPIP, subnets=True, policies=True, host_ports=True
+    ),
     Plugin.KUBENET: NetworkRules("kubenet has", 24, _of_a_bridge("the address of cbr0"), requests=False),
     Plugin.FLANNEL: NetworkRules(
-        "flannel has", 24, _of_a_bridge("the address of cni0"), Encapsulation.VXLAN, backends=True, subnets=True
+        "flannel has",
+        24,
+        _of_a_bridge("the address of cni0"),
+        Encapsulation.VXLAN,
+        backends=True,
+        subnets=True,
+        host_ports=True,
     ),
     Plugin.NONE: NetworkRules("without a plugin there is", 24, _BY_CUSTOM, subnets=True),
     Plugin.EXEC: NetworkRules("exec has", 24, _BY_CUSTOM, by_exec=True),

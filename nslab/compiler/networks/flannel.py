@@ -13,6 +13,7 @@ from nslab.compiler.addresses import address_of, bridge_address, host_local, pod
 from nslab.compiler.networks import whole
 from nslab.compiler.networks.kubenet import forwarding
 from nslab.compiler.overlay import TUNNEL_MTU
+from nslab.compiler.portmap import PORTMAP, host_ports
 from nslab.compiler.subnets import encapsulated
 from nslab.compiler.underlay import DEFAULT, UPLINK
 from nslab.lab.types import Encapsulation
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from nslab.objects.needs import HostFeatures
 
 BRIDGE, DEVICE = "cni0", "flannel.1"
+CNI_NETWORK = "cbr0"
 VNI, PORT = 1, 8472
 """flannel's VXLAN network, and Linux' own UDP port for VXLAN, older than IANA's 4789."""
 _FLANNELD, _CNI = "flanneld", "flannel CNI plugin"
@@ -59,6 +61,10 @@ def objects(lab: Lab, host: HostFeatures) -> Iterator[KernelObject]:
             yield from bridge(lab, node)
         for pod in pods:
             yield from bridged(lab, node, pod)
+        if mapped := [*host_ports(lab, node, CNI_NETWORK, node.pod_cidr.prefixlen)]:
+            # Packets from 127.0.0.1 may leave by the bridge: portmap masquerades them.
+            yield Sysctl(ns, f"net/ipv4/conf/{BRIDGE}/route_localnet", "1", "0", by=PORTMAP)
+            yield from mapped
 
 
 def tunnel(lab: Lab, node: Node) -> Iterator[KernelObject]:

@@ -45,9 +45,9 @@ def test_flannel_has_backends_in_place_of_encapsulations() -> None:
     assert changed_settings(lab, {"backend": "host-gw"}) == ["backend=host-gw (was vxlan)"]
     changed = with_settings(lab, {"backend": "host-gw"})
     assert (changed.encapsulation, changed_settings(changed, {"backend": "host-gw"})) == ("None", ["backend=host-gw"])
-    with pytest.raises(UsageError, match="^plugin flannel has no encapsulation; it has a backend in its place$"):
+    with pytest.raises(UsageError, match=r"^plugin flannel has no encapsulation; it has a backend in its place$"):
         with_settings(lab, {"encapsulation": "VXLAN"})
-    with pytest.raises(UsageError, match="^plugin calico has no backend; a backend is flannel's$"):
+    with pytest.raises(UsageError, match=r"^plugin calico has no backend; a backend is flannel's$"):
         with_settings(load(LABS / "calico-two-node" / "lab.yaml"), {"backend": "vxlan"})
 
 
