@@ -55,7 +55,7 @@ def services(lab: Lab, host: HostFeatures, written_by: WrittenBy) -> Iterator[Ke
     watching = lab.nodes if lab.proxy_mode is not ProxyMode.NONE else ()
     proxies = {node.name: proxy_of(lab, node, host, resolved) for node in watching}
     plugin = network(lab)
-    plugins = plugin.rules(lab)
+    plugins = plugin.agent_rules(lab)
     for node in lab.nodes:
         written: dict[str, Items] = {}
         if written_by is WrittenBy.NSLAB and (proxy := proxies.get(node.name)):

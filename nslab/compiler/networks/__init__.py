@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from nslab.compiler.networks import calico, cni_exec, kubenet, no_cni
+from nslab.compiler.networks import calico, cni_exec, flannel, kubenet, no_cni
 from nslab.lab.types import Plugin
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ class Network(Protocol):
 
     @property
     def AGENT(self) -> str:  # noqa: N802
-        """The component that keeps `rules`; "" if it has none."""
+        """The component that keeps `agent_rules`; "" if it has none."""
 
-    def rules(self, lab: Lab) -> Mapping[str, Items]:
+    def agent_rules(self, lab: Lab) -> Mapping[str, Items]:
         """The rules and sets that its agent keeps, by node; kube-proxy's stand behind them."""
 
     # Addresses
@@ -99,6 +99,7 @@ class Network(Protocol):
 NETWORKS: dict[Plugin, Network] = {
     Plugin.CALICO: calico,
     Plugin.KUBENET: kubenet,
+    Plugin.FLANNEL: flannel,
     Plugin.NONE: no_cni,
     Plugin.EXEC: cni_exec,
 }

@@ -106,4 +106,4 @@ def pod_line(pod: Pod) -> str:
     return f"(no cable)  {address_of(pod)}"
 
 
-AGENT, rules = whole.AGENT, whole.rules
+AGENT, agent_rules = whole.AGENT, whole.agent_rules

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 AGENT = ""
 
 
-def rules(_lab: Lab) -> Mapping[str, Items]:
+def agent_rules(_lab: Lab) -> Mapping[str, Items]:
     """None: no agent keeps rules."""
     return {}
 
