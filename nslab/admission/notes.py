@@ -55,7 +55,7 @@ NOTED: dict[str, dict[str, Any]] = {
 """The noted fields of each kind, as a tree of names. A leaf that is a string: only that value is noted."""
 WORKING = names(
     """
-    CronJob HorizontalPodAutoscaler Ingress NetworkPolicy PersistentVolume PersistentVolumeClaim
+    CronJob HorizontalPodAutoscaler Ingress PersistentVolume PersistentVolumeClaim
     PodDisruptionBudget ResourceQuota
     """
 )

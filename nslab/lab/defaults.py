@@ -3,7 +3,7 @@
 | field | default |
 |---|---|
 | networks | the course's: nodes 192.168.59.0/24, pods 20.96.0.0/12, services 10.96.0.0/12 |
-| plugin, encapsulation, calicoVersion | calico 3.30 with IPIP; flannel has the backend vxlan; the others have no encapsulation |
+| plugin, encapsulation, calicoVersion | calico 3.30 with IPIP; flannel has the backend vxlan; the others have none |
 | proxy mode | iptables |
 | a node's address | the first free one of the (first) node network from its 22nd on (the course's node1 is .22) |
 | a client's address | the first free one from its 10th on |

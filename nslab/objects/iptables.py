@@ -12,7 +12,8 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from nslab.dataclass import dataclass, replace
-from nslab.objects.base import Add, KernelObject, Remove
+from nslab.objects.base import Add, KernelObject, Remove, Replace
+from nslab.objects.compared_rules import compared
 from nslab.objects.keys import Layer
 from nslab.quote import fill, quote
 from nslab.ruletext.iptables import TABLES, iptables_text
@@ -129,7 +130,7 @@ class Chain(InTable):
     def differing(self, old: KernelObject) -> str:
         if not isinstance(old, Chain) or {*old.rules} == {*self.rules}:
             return KernelObject.differing(self, old)
-        return f"{self.host}'s {self.label} {_compared(old.rules, self.rules)}{self.whose}"
+        return f"{self.host}'s {self.label} {compared(old.rules, self.rules)}{self.whose}"
 
     @property
     def _service(self) -> str:
@@ -170,11 +171,15 @@ class Jump(InTable):
     def comes_first(self) -> bool:
         return self.place == "first"
 
+    @property
+    def inserted_into(self) -> Key:
+        return (self.ns, self.table, self.chain) if self.place == "first" else ()
+
     def lines(self, step: Step) -> list[str]:
         tool = fill("ip netns exec {} iptables -t {}", self.ns, self.table)
         where = f"-I {self.chain} 1" if self.place == "first" else f"-A {self.chain}"
-        verb = f"-D {self.chain}" if isinstance(step, Remove) else where
-        return [f"{tool} {for_shell(f'{verb} {self.rule}')}"]
+        verbs = [f"-D {self.chain}"] * (not isinstance(step, Add)) + [where] * (not isinstance(step, Remove))
+        return [f"{tool} {for_shell(f'{verb} {self.rule}')}" for verb in verbs]
 
     def turn(self, step: Step) -> int:
         return 1 if isinstance(step, Remove) else 2
@@ -182,6 +187,9 @@ class Jump(InTable):
     @property
     def label(self) -> str:
         return f"rule in {self.chain} (table {self.table}): {self.rule}"
+
+    def differing(self, _old: KernelObject) -> str:
+        return f"{self.host}'s {self.label} moves to the top{self.whose}"
 
     @property
     def listed(self) -> tuple[str, str]:
@@ -239,11 +247,14 @@ def iptables_restore(steps: Iterable[Step], block: int = 0) -> str:
     """
     old: Items = {}
     new: Items = {}
+    moved: set[Item] = set()
     for step in settled(steps):
         assert isinstance(step.obj, InTable)
         item, body = step.obj.item()
         (old if isinstance(step, Remove) else new)[item] = body
-    return iptables_text(old, new, block)
+        if isinstance(step, Replace) and step.obj.repeats:
+            moved.add(item)
+    return iptables_text(old, new, block, moved)
 
 
 def settled(steps: Iterable[Step]) -> tuple[Step, ...]:
@@ -281,19 +292,3 @@ def in_turn(steps: Iterable[Step]) -> tuple[list[KernelObject], list[Step]]:
     turns = [(step.obj.turn(step), step) for step in settled(steps) if isinstance(step.obj, InTable)]
     declared: list[KernelObject] = [replace(step.obj, rules=()) for _, step in turns if isinstance(step.obj, Chain)]
     return declared, [step for _, step in sorted(turns, key=lambda entry: entry[0])]
-
-
-def _compared(before: tuple[str, ...], rules: tuple[str, ...]) -> str:
-    """The missing and the extra rules of a chain, by the number and the first of each."""
-    actual, desired = {*before}, {*rules}
-    missing = _counted([rule for rule in rules if rule not in actual])
-    extra = _counted([rule for rule in before if rule not in desired])
-    parts = [f"lacks {missing}"] * bool(missing) + [f"was given {extra}"] * bool(extra)
-    return ", and ".join(parts)
-
-
-def _counted(rules: list[str]) -> str:
-    """The number of rules and the first one, in words."""
-    if not rules:
-        return ""
-    return f"{len(rules)} rules, the first being {rules[0]}" if len(rules) > 1 else f"the rule {rules[0]}"

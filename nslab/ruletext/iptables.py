@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from nslab.ruletext.items import NodeCommand
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from nslab.ruletext.items import Body, Item, Items
 
@@ -45,14 +45,14 @@ def sysctl_commands(old: Items, new: Items) -> tuple[NodeCommand, ...]:
     return (NodeCommand(("sysctl", "-qw", *words), ""),) if words else ()
 
 
-def iptables_text(old: Items, new: Items, block: int = 0) -> str:
+def iptables_text(old: Items, new: Items, block: int = 0, moved: Collection[Item] = ()) -> str:
     """Input for `iptables-restore --noflush` that turns `old` into `new`.
 
     A table with more than `block` chains is written in several transactions: a chain after those that it jumps to. So
-    each packet meets a Service's old rules or its new ones.
+    each packet meets a Service's old rules or its new ones. `moved`: jumps of `new` that are there, elsewhere.
     """
     changed, gone = _chains(new.items()), _chains((item, body) for item, body in old.items() if item not in new)
-    jumps = _jumps(old, new)
+    jumps = _jumps({**old, **dict.fromkeys(moved, ())}, new, moved)
     policies = _policies(new)
     lines: list[str] = []
     for table in TABLES:
@@ -149,14 +149,16 @@ def _chains(items: Iterable[tuple[Item, Body]]) -> dict[str, list[tuple[str, Bod
     return found
 
 
-def _jumps(old: Items, new: Items) -> dict[str, list[str]]:
+def _jumps(old: Items, new: Items, moved: Collection[Item]) -> dict[str, list[str]]:
     """Commands by table. `-I CHAIN 1` inserts before all existing rules, so the last one written is first."""
     found: dict[str, list[str]] = {}
     for _, table, chain, rule, place in _of("jump", old):
-        if ("jump", table, chain, rule, place) not in new:
+        item = ("jump", table, chain, rule, place)
+        if item in moved or item not in new:
             found.setdefault(table, []).append(f"-D {chain} {rule}")
     for _, table, chain, rule, place in _of("jump", new):
-        if ("jump", table, chain, rule, place) not in old:
+        item = ("jump", table, chain, rule, place)
+        if item in moved or item not in old:
             where = f"-I {chain} 1" if place == "first" else f"-A {chain}"
             found.setdefault(table, []).append(f"{where} {rule}")
     return found

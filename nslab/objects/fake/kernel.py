@@ -205,6 +205,8 @@ class FakeKernel:
                 if obj.requires and not obj.outlives and ("Netns", obj.ns) not in self._there:
                     return errno.ENOENT
                 return errno.ENODEV if unknown & {obj.key, *obj.needs} else obj.error_removing(self)
+            case Replace() if obj.repeats and (number := obj.error_removing(self)):
+                return number
             case Replace() if _devices(obj) and obj.initial is None and (obj.key in unknown or not self.get(obj.key)):
                 return errno.ENODEV
             case Add() if obj.error_if_there and any(map(self.has, filter(is_object, obj.provides))):
@@ -233,9 +235,9 @@ class FakeKernel:
             self._there[changed.key] = changed
 
     def _repeat(self, step: Step) -> None:
-        if isinstance(step, Remove):
+        if not isinstance(step, Add):
             self._repeated.remove(step.obj)
-        else:
+        if not isinstance(step, Remove):
             self._repeated.insert(0 if step.obj.comes_first else len(self._repeated), step.obj)
 
     def _cascade(self, lost: set[Key]) -> None:
