@@ -19,6 +19,7 @@ from nslab.dataclass import replace
 from nslab.errors import FieldError, UsageError
 from nslab.lab import dump, jobs, views
 from nslab.lab.allocate import allocate
+from nslab.lab.controlled import stepped
 from nslab.lab.defaults import complete
 from nslab.lab.mirroring import mirrored_of
 from nslab.lab.resources import SLICE, Key, key_of, named, not_deletable, not_found
@@ -119,11 +120,11 @@ def scaled(lab: Lab, what: str, replicas: int, namespace: str = "default") -> Ch
 
 
 def moved_on(lab: Lab, report: Mapping[str, dict[str, Any]], now: float) -> Lab:
-    """The lab after its Jobs' controller has seen what their pods' nodes `report`, by NAMESPACE/NAME."""
+    """The lab after its controllers have seen what their pods' nodes `report`, by NAMESPACE/NAME."""
     found = dump.documents(lab)
     found.controllers = [Document({**one.value}) for one in found.controllers]
     jobs.move_on(found, lab, report, now)
-    return merge_status(completed(found, "jobs"), lab)
+    return stepped(merge_status(completed(found, "controllers"), lab), lab, report, now)
 
 
 def _adopt(had: Documents, new: Documents) -> None:

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
-from nslab.admission.change import applied_with_warnings, deleted, moved_on, scaled
+from nslab.admission.change import applied_with_warnings, deleted, scaled
 from nslab.admission.settings import changed_settings, with_plugins, with_settings
-from nslab.app import jobs, terminating
+from nslab.app import controllers, terminating
 from nslab.app.get import get
 from nslab.app.listener import QUIET
 from nslab.app.transition import Transition
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass
 from nslab.lab.dump import documents
-from nslab.lab.jobs import jobs as unfinished_jobs
 from nslab.lab.resources import key_of
 from nslab.lab.selection import resource
 from nslab.lab.termination import without_terminating
 from nslab.linux import owned, signals
 from nslab.linux.netns import Namespaces, folder, private
 from nslab.linux.processes.agents import Agents
-from nslab.linux.processes.status import read_status
 from nslab.linux.stored_lab import StoredLab, stored_lab
 
 if TYPE_CHECKING:
@@ -91,7 +88,7 @@ def delete(
     """
 
     def decide(lab: Lab) -> tuple[Lab, Sequence[str]]:
-        return deleted(_seen(lab), what, namespace)
+        return deleted(controllers.acted(lab), what, namespace)
 
     return _kubectl(name, "delete", decide, listener, wait=wait, grace=grace)
 
@@ -132,20 +129,25 @@ def see_off(name: str) -> None:
     terminating.see_off(name, _sweep)
 
 
-def control_jobs(name: str) -> None:
-    """Act as the Job controller until the lab's Jobs are over."""
-    jobs.control(name, _move_on)
+def control(name: str) -> None:
+    """Act as the lab's controllers until they have nothing to do any more."""
+    controllers.control(name, _act)
 
 
-def _move_on(name: str) -> None:
-    _change(name, "jobs", lambda lab: (_seen(lab), ()), QUIET, leave=True, wait=False)
+def _act(name: str) -> bool:
+    """Have the controllers take their next step; whether there was one."""
+    changed = False
+
+    def decide(lab: Lab) -> tuple[Lab, Sequence[str]]:
+        nonlocal changed
+        made = controllers.acted(lab)
+        changed = made != lab
+        return made, ()
+
+    _change(name, "controllers", decide, QUIET, leave=True, wait=False)
     if terminating.terminating(stored_lab(name)):
         terminating.leave(name)
-
-
-def _seen(lab: Lab) -> Lab:
-    """The lab whose Jobs are as far as its nodes report: a Job that is complete runs no more pods if one is deleted."""
-    return moved_on(lab, read_status(lab.name), time.time()) if [*unfinished_jobs(lab)] else lab
+    return changed
 
 
 def _sweep(name: str) -> None:
@@ -163,7 +165,12 @@ def _kubectl(
 ) -> Changed:
     """A change that kubectl makes: pods that go terminate; they are waited for, or left to a process of their own."""
     ready = wait and verb != "delete"
-    done = _change(name, verb, decide, listener, leave=True, wait=ready, grace=grace)
+
+    def begun(lab: Lab) -> tuple[Lab, Sequence[str]]:
+        made, lines = decide(lab)
+        return controllers.first_step(made, lab), lines
+
+    done = _change(name, verb, begun, listener, leave=True, wait=ready, grace=grace)
     going = terminating.terminating(done.drift.lab)
     if not going:
         return done
@@ -208,5 +215,5 @@ def _change(
             lab, kept, spaces, agents, listener.progress,
             fresh=False, written_by=written_by, leave=leave, wait=wait, grace=grace,
         ).run()  # fmt: skip
-        jobs.begin(made.drift.lab)
+        controllers.begin(made.drift.lab)
         return Changed(tuple(lines), made.drift, made.not_ready, made.late, made.failed, made.unready if wait else ())

@@ -6,7 +6,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from nslab.app import jobs
+from nslab.app import controllers
 from nslab.app.down import release
 from nslab.app.listener import QUIET
 from nslab.app.reset import reset
@@ -80,13 +80,15 @@ def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwanted:
         if not (fresh or kept or named(lab.name)):  # an `up` was killed at its start
             undo.callback(release, lab.name)
         wanted = without_terminating(lab)
+        if kept and not fresh:
+            wanted = controllers.first_step(wanted, kept[0])
         made = Transition(
             wanted, kept, spaces, agents, listener.progress, fresh=fresh, written_by=WrittenBy.NSLAB
         ).run()
         if goals is not None:
             StoredLab(folder(lab.name)).keep_goals(goals)
         undo.pop_all()
-        jobs.begin(made.drift.lab)
+        controllers.begin(made.drift.lab)
         left = {one: why for one, why in refused.items() if one in made.drift.others}
         was = kept[0] if kept and not fresh else None
         return Up(made.drift, fresh, time.monotonic() - started, made.not_ready, made.failed, left, was, made.unready)

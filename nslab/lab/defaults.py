@@ -36,7 +36,7 @@ from nslab.lab.addons import add_dns
 from nslab.lab.mirroring import mirror
 from nslab.lab.node_selector import admitted, labelled
 from nslab.lab.policy_views import is_policy, set_defaults
-from nslab.lab.replicas import expand
+from nslab.lab.replicas import expand, restored
 from nslab.lab.types import ONE_NUMBER, Plugin, ProxyMode, Scheduler
 
 if TYPE_CHECKING:
@@ -56,17 +56,20 @@ REQUEST = "cni.projectcalico.org/ipAddrs"
 """The annotation by which a pod requests an address from Calico: a JSON list."""
 
 
-def complete(found: Documents) -> None:
-    """Fill in missing fields in place; a field stays missing if its range has no free value."""
+def complete(found: Documents, *, expanded: bool = False) -> None:
+    """Fill in missing fields in place; a field stays missing if its range has no free value.
+
+    `expanded`: the pods of controllers are among the objects, and stay as they are.
+    """
     _settings(found.lab)
     _machine_addresses(found.lab)
     _pod_cidrs(found.lab)
     add_dns(found)
-    complete_objects(found)
+    complete_objects(found, expanded=expanded)
     _schedule(found)
 
 
-def complete_objects(found: Documents) -> None:
+def complete_objects(found: Documents, *, expanded: bool = False) -> None:
     """Fill in the defaults of Kubernetes objects, which do not depend on the lab's nodes and networks."""
     for one in found.services:
         _service(one.spec)
@@ -82,7 +85,7 @@ def complete_objects(found: Documents) -> None:
         one.view = views.controller(one)
     for one in found.pods:
         one.view = views.pod(one.value)
-    expand(found)
+    (restored if expanded else expand)(found)
     targets = _targets(found)
     for one in found.pods:
         pod: Pod = one.view

@@ -85,7 +85,8 @@ def lab_document(lab: Lab) -> dict[str, Any]:
     reserved = {name: str(address) for name, address in lab.last_reserved}
     # The objects of kube-dns are among the Services and pods, unless somebody deleted them.
     addons = [KUBE_DNS] if lab.dns_address else []
-    given = {"lastReserved": reserved, "released": [*map(str, lab.released)], "replaced": [*lab.replaced]}
+    given: dict[str, Any] = {"lastReserved": reserved, "released": [*map(str, lab.released)]}
+    given |= {"replaced": [*lab.replaced], "replicaSets": [*lab.replica_sets]}
     given["created"] = {key: termination.timestamp(seconds) for key, seconds in lab.created}
     status = present({"stored": True, **given, "addons": addons})
     head = {"apiVersion": "nslab/v1", "kind": "Lab", "metadata": {"name": lab.name}}

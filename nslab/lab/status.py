@@ -76,15 +76,15 @@ def _with_successors(new: Lab, kept: Lab) -> Lab:
         mine = [pod for pod in new.pods if pod.owner == one.owner_name and not pod.deletion]
         if gone & {f"{pod.namespace}/{pod.name}" for pod in mine}:
             every = zip(mine, names(one, admitted(one.template, nodes), kept.replaced), strict=True)
-            successors |= {key(pod): _named(new, kept, pod, name) for pod, name in every}
+            successors |= {key(pod): renamed(pod, name, kept) for pod, name in every}
     return replace(new, pods=tuple(successors.get(key(pod), pod) for pod in new.pods), replaced=kept.replaced)
 
 
-def _named(lab: Lab, kept: Lab, pod: Pod, name: str) -> Pod:
-    """A pod under its successor's name."""
+def renamed(pod: Pod, name: str, lab: Lab) -> Pod:
+    """A pod under its successor's name. `lab`: knows how often that name was there."""
     hostname = host_name(name) if pod.hostname == host_name(pod.name) else pod.hostname
     document = {**pod.document, "metadata": {**pod.document.get("metadata", {}), "name": name}}
-    number = uid(lab.name, pod.namespace, name, kept.replaced)
+    number = uid(lab.name, pod.namespace, name, lab.replaced)
     return replace(pod, name=name, hostname=hostname, uid=number, document=document)
 
 

@@ -111,6 +111,8 @@ CONTROLLERS = ("Deployment", "ReplicaSet", "ReplicationController", "StatefulSet
 DAEMON_SET = "DaemonSet"
 TEMPLATE_HASH = "pod-template-hash"
 """The label by which a Deployment distinguishes the pods of one template from those of the next."""
+REVISION_HASH = "controller-revision-hash"
+"""The same of a StatefulSet or a DaemonSet."""
 ONE_NUMBER = ("Deployment", "ReplicaSet", "ReplicationController", "StatefulSet")
 """The kinds of controllers that can be scaled."""
 
@@ -189,5 +191,7 @@ class Lab:
     others: tuple[Kept, ...] = ()
     # The pods of controllers, NAMESPACE/NAME, that were deleted and replaced, the longest ago first.
     replaced: tuple[str, ...] = ()
+    # The ReplicaSets of Deployments' earlier templates, as documents, the oldest first.
+    replica_sets: tuple[dict[str, Any], ...] = ()
     # When it came up, and what came later (nslab.lab.creation), in seconds since 1970.
     created: tuple[tuple[str, int], ...] = ()

@@ -1,4 +1,4 @@
-"""The Job controller of a lab: a process of its own, as long as Jobs are unfinished.
+"""The controllers of a lab: a process of its own, as long as Jobs are unfinished, or pods of an old template are to go.
 
 It looks at what the nodes report, and changes the lab as `apply` does.
 """
@@ -10,10 +10,13 @@ import time
 from typing import TYPE_CHECKING
 
 from nslab import rundir
+from nslab.admission.change import moved_on
 from nslab.app.terminating import leave
 from nslab.errors import NslabError, UsageError
+from nslab.lab.controlled import is_unfinished, stepped, wakes
 from nslab.lab.find import FILE
 from nslab.lab.jobs import due, ended, is_open, jobs
+from nslab.lab.status import merge_status
 from nslab.linux.netns import folder
 from nslab.linux.places import write
 from nslab.linux.processes import status
@@ -31,10 +34,10 @@ TRIES = 3
 """How often a change may fail in a row."""
 
 
-def control(name: str, move_on: Callable[[str], object]) -> None:
-    """Act as the Job controller until all Jobs are over, or the lab is gone. `move_on` changes it.
+def control(name: str, act: Callable[[str], bool]) -> None:
+    """Act as the controllers until they have nothing to do any more, or the lab is gone.
 
-    A second one ends at once.
+    `act` changes the lab, and says whether there was anything to change. A second such process ends at once.
     """
     if not _is_alone(name):
         return
@@ -49,8 +52,7 @@ def control(name: str, move_on: Callable[[str], object]) -> None:
             lab = stored_lab(name)
             seen, wake = files, _next(lab)
             if wake <= time.time():
-                move_on(name)
-                failures = failures + 1 if _next(stored_lab(name)) <= time.time() else 0
+                failures = 0 if act(name) else failures + 1
             elif not is_needed(lab):
                 return
         except UsageError:
@@ -61,21 +63,36 @@ def control(name: str, move_on: Callable[[str], object]) -> None:
 
 
 def is_needed(lab: Lab) -> bool:
-    """Whether a Job is neither complete nor failed."""
+    """Whether controllers have anything to do, now or later."""
     found = [*jobs(lab)]
     report = status.read_status(lab.name) if found else {}
-    return any(is_open(job, ended(pods, report)) for job, pods in found)
+    unfinished = any(is_unfinished(one, lab) for one in lab.controllers)
+    return unfinished or any(is_open(job, ended(pods, report)) for job, pods in found)
 
 
 def begin(lab: Lab) -> None:
-    """Start the Job controller if it is needed, and do not wait for it."""
+    """Start the controllers if they are needed, and do not wait for them."""
     if is_needed(lab):
-        leave(lab.name, "control_jobs")
+        leave(lab.name, "control")
+
+
+def first_step(new: Lab, kept: Lab) -> Lab:
+    """The lab as controllers begin to make it of the kept one. `new`: as it is to be in the end."""
+    return stepped(merge_status(new, kept), kept, status.read_status(kept.name), time.time())
+
+
+def acted(lab: Lab) -> Lab:
+    """The lab after the next step of its controllers."""
+    return moved_on(lab, status.read_status(lab.name), time.time())
 
 
 def _next(lab: Lab) -> float:
-    report = status.read_status(lab.name)
-    return min((due(job, pods, ended(pods, report)) for job, pods in jobs(lab)), default=float("inf"))
+    """When there is something to do, in seconds since 1970; 0: now."""
+    report, now = status.read_status(lab.name), time.time()
+    times = [due(job, pods, ended(pods, report)) for job, pods in jobs(lab)]
+    if any(is_unfinished(one, lab) for one in lab.controllers):
+        times.append(wakes(lab, report, now) if moved_on(lab, report, now) == lab else 0.0)
+    return min(times, default=float("inf"))
 
 
 def _files(name: str) -> tuple[tuple[str, int], ...]:
@@ -86,8 +103,8 @@ def _files(name: str) -> tuple[tuple[str, int], ...]:
 
 
 def _is_alone(name: str) -> bool:
-    """Whether no other process controls the lab's Jobs; then this one does."""
-    file = folder(name) / rundir.JOBS
+    """Whether no other process controls the lab; then this one does."""
+    file = folder(name) / rundir.CONTROLLERS
     try:
         pid, start = map(int, file.read_text(encoding="utf-8").split())
         if start_of(pid) == start:
@@ -103,7 +120,7 @@ def _is_alone(name: str) -> bool:
 
 def _is_mine(name: str) -> bool:
     try:
-        return (folder(name) / rundir.JOBS).read_text(encoding="utf-8") == _me()
+        return (folder(name) / rundir.CONTROLLERS).read_text(encoding="utf-8") == _me()
     except OSError:
         return False
 
