@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from nslab.admission.change import applied_with_warnings, deleted, scaled
 from nslab.admission.settings import changed_settings, with_plugins, with_settings
-from nslab.app import controllers, terminating
+from nslab.app import controllers, rollouts, terminating
 from nslab.app.get import get
 from nslab.app.listener import QUIET
 from nslab.app.transition import Transition
 from nslab.compiler.written_by import WrittenBy
-from nslab.dataclass import dataclass
+from nslab.dataclass import dataclass, replace
 from nslab.lab.dump import documents
 from nslab.lab.resources import key_of
 from nslab.lab.selection import resource
@@ -48,12 +48,14 @@ class Changed:
     late: tuple[str, ...]
     failed: Mapping[str, Mapping[str, str]]
     unready: tuple[str, ...] = ()
+    stuck: tuple[str, ...] = ()
+    """Of each rollout that makes no progress any more, the line of `kubectl rollout status`."""
 
 
 def apply(name: str, source: str | Path, listener: Listener = QUIET, *, wait: bool = False) -> Changed:
     """Create or change the objects of a file or a text.
 
-    `wait`, here and in `scale`: until containers are ready, and pods that go are gone.
+    `wait`, here and in `scale`: until containers are ready, rollouts are done, and pods that go are gone.
     """
 
     def decide(lab: Lab) -> tuple[Lab, Sequence[str]]:
@@ -171,7 +173,9 @@ def _kubectl(
         return controllers.first_step(made, lab), lines
 
     done = _change(name, verb, begun, listener, leave=True, wait=ready, grace=grace)
-    going = terminating.terminating(done.drift.lab)
+    if ready and not done.not_ready:
+        done = replace(done, stuck=rollouts.wait(done.drift.lab))
+    going = terminating.terminating(stored_lab(name) if wait else done.drift.lab)
     if not going:
         return done
     if not wait:

@@ -6,13 +6,13 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from nslab.app import controllers
+from nslab.app import controllers, rollouts
 from nslab.app.down import release
 from nslab.app.listener import QUIET
 from nslab.app.reset import reset
 from nslab.app.transition import Transition
 from nslab.compiler.written_by import WrittenBy
-from nslab.dataclass import dataclass, field
+from nslab.dataclass import dataclass, field, replace
 from nslab.lab.termination import without_terminating
 from nslab.linux import owned, signals
 from nslab.linux.netns import Namespaces, folder, named, private
@@ -47,9 +47,17 @@ class Up:
     refused: dict[Unmanaged, str] = field(default_factory=dict)
     was: Lab | None = None
     unready: tuple[str, ...] = ()
+    stuck: tuple[str, ...] = ()
+    """Of each rollout that makes no progress any more, the line of `kubectl rollout status`."""
 
 
 def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwanted: Sequence[Unmanaged] = ()) -> Up:
+    """Bring a lab up as `begin` does, and wait for the rollouts that this starts."""
+    done = begin(lab, listener, goals, unwanted)
+    return done if done.not_ready else replace(done, stuck=rollouts.wait(done.drift.lab))
+
+
+def begin(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwanted: Sequence[Unmanaged] = ()) -> Up:
     """Bring a lab up, repair it, or change it to match its file. Refused if the kernel refuses a step.
 
     After a failure the inverse plan restores a running lab; a fresh one is removed as a whole, as `down` does, which

@@ -110,7 +110,7 @@ def up(
     for line in notes:
         note(line)
     written_or_exit(done.failed)
-    ready_or_exit(done.not_ready, unready_note(lab.name, done.unready))
+    ready_or_exit((*done.not_ready, *done.stuck), unready_note(lab.name, done.unready))
 
 
 def _to_take_away(name: str, *, yes: bool) -> Sequence[Unmanaged]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nslab.dataclass import replace
-from nslab.lab.replica_sets import template_hash
+from nslab.lab.history import replica_sets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,5 +49,5 @@ def keys(lab: Lab) -> Iterator[str]:
     yield from (key("EndpointSlice", one.namespace, one.name) for one in lab.slices)
     yield from (key(one.kind, one.namespace, one.name) for one in lab.controllers)
     yield from (key(one.kind, one.namespace, one.name) for one in lab.others)
-    deployments = (one for one in lab.controllers if one.kind == "Deployment")
-    yield from (key("ReplicaSet", one.namespace, f"{one.name}-{template_hash(one.template)}") for one in deployments)
+    for one in (one for one in lab.controllers if one.kind == "Deployment"):
+        yield from (key("ReplicaSet", one.namespace, each["metadata"]["name"]) for each in replica_sets(lab, one))

@@ -220,13 +220,13 @@ class RunningLab:
         with interrupted():
             done = make(self.name, *how, **options)
         late = [f"the kube-proxy of {node} has not followed" for node in done.late]
-        _complain([*done.not_ready, *late, *unwritten(done.failed)])
+        _complain([*done.not_ready, *done.stuck, *late, *unwritten(done.failed)])
         return done
 
     def _up(self, lab: Lab) -> Drift:
         with interrupted():
             done = up(lab)
-        _complain([*done.not_ready, *unwritten(done.failed)])
+        _complain([*done.not_ready, *done.stuck, *unwritten(done.failed)])
         return done.drift
 
     # Time

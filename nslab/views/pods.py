@@ -57,7 +57,8 @@ def live_pod(pod: Pod, report: Status, running: Iterable[str], created: float | 
         status |= {"podIP": str(pod.assigned), "podIPs": [{"ip": str(pod.assigned)}]}
     metadata = {**({} if created is None else {"creationTimestamp": moment(created)}), **document["metadata"]}
     whole = {**document, "metadata": metadata, "status": status}
-    return {**whole, "status": {**status, "conditions": conditions(whole, sandbox=sandbox)}}
+    found = conditions(whole, sandbox=sandbox, since=report.get("since", 0.0))
+    return {**whole, "status": {**status, "conditions": found}}
 
 
 def _waits_for_another(pod: Pod, report: Status) -> bool:
