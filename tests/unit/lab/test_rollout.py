@@ -10,6 +10,7 @@ import pytest
 from nslab.admission.change import applied, deleted, moved_on, scaled
 from nslab.admission.load import parse, parse_stored
 from nslab.compiler.placement import assign_addresses
+from nslab.errors import LabFileError
 from nslab.lab.controlled import is_unfinished, is_updated, stepped, wakes
 from nslab.lab.dump import dump
 from nslab.lab.history import replica_sets, revision_of
@@ -100,7 +101,7 @@ def test_percentages_of_three(value: int | str, up: bool, number: int) -> None:
     ("strategy", "found"),
     [
         ("", (1, 1)),
-        ("strategy: {rollingUpdate: {maxSurge: 0, maxUnavailable: 0}}", (0, 1)),
+        ("strategy: {rollingUpdate: {maxSurge: 0, maxUnavailable: 10%}}", (0, 1)),
         ("strategy: {rollingUpdate: {maxSurge: 10%, maxUnavailable: 10%}}", (1, 0)),
         ("strategy: {rollingUpdate: {maxSurge: 3, maxUnavailable: 9}}", (3, 4)),
     ],
@@ -272,3 +273,43 @@ def test_labels_tell_the_templates_apart() -> None:
         label = dict(named(lab)[0].labels)["controller-revision-hash"]
         assert label.startswith("web-") is (kind == "StatefulSet")
         assert all(is_updated(pod, one) for pod in named(lab))
+
+
+ROLLING = "spec.strategy.rollingUpdate"
+
+
+@pytest.mark.parametrize(
+    ("kind", "strategy", "words"),
+    [
+        ("Deployment", "strategy: {type: Roll}", 'spec.strategy.type: Unsupported value: "Roll": supported values: '),
+        ("Deployment", "strategy: {type: Recreate, rollingUpdate: {}}", f"{ROLLING}: Forbidden: may not be specified"),
+        (
+            "Deployment",
+            "strategy: {rollingUpdate: {maxSurge: 20Percent}}",
+            f'{ROLLING}.maxSurge: Invalid value: "20Per',
+        ),
+        ("Deployment", "strategy: {rollingUpdate: {maxSurge: -1}}", f"{ROLLING}.maxSurge: Invalid value: -1: must be"),
+        (
+            "Deployment",
+            "strategy: {rollingUpdate: {maxUnavailable: 110%}}",
+            'Invalid value: "110%": must not be greater',
+        ),
+        (
+            "Deployment",
+            "strategy: {rollingUpdate: {maxSurge: 0%, maxUnavailable: 0}}",
+            "may not be 0 when `maxSurge` is 0",
+        ),
+        ("DaemonSet", "updateStrategy: {rollingUpdate: {maxUnavailable: 0}}", "cannot be 0 when maxSurge is 0"),
+        (
+            "DaemonSet",
+            "updateStrategy: {rollingUpdate: {maxSurge: 1}}",
+            "may not be set when maxUnavailable is non-zero",
+        ),
+        ("StatefulSet", "updateStrategy: {rollingUpdate: {partition: -1}}", "partition: Invalid value: -1: must be"),
+    ],
+)
+def test_strategies_that_are_none(kind: str, strategy: str, words: str) -> None:
+    with pytest.raises(LabFileError) as caught:
+        running(kind, strategy)
+    (error,) = caught.value.errors
+    assert words in str(error)
