@@ -29,6 +29,7 @@ from nslab.lab.stream import read_stream
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from nslab.api.pod_types import Pod
     from nslab.api.service_types import EndpointSlice
     from nslab.lab.stream import Documents
     from nslab.lab.types import Controller, Lab
@@ -85,17 +86,18 @@ def deleted(lab: Lab, what: Path | Sequence[str], namespace: str = "default") ->
     gone = {*keys, *(("endpoints", namespace, name) for kind, namespace, name in keys if kind == "service")}
     controllers = tuple(one for one in lab.controllers if _key(one) not in gone)
     kept = {one.owner_name for one in controllers}
-    replaced = (pod for pod in lab.pods if pod.owner in kept and ("pod", pod.namespace, pod.name) in gone)
+    replaced = (pod for pod in lab.all_pods if pod.owner in kept and ("pod", pod.namespace, pod.name) in gone)
+
+    def stays(pod: Pod) -> bool:
+        return ("pod", pod.namespace, pod.name) not in gone and (not pod.owner or pod.owner in kept)
+
     made = replace(
         lab,
         services=tuple(one for one in lab.services if ("service", one.namespace, one.name) not in gone),
         slices=tuple(one for one in lab.slices if not {(SLICE, one.namespace, one.name), _endpoints(one)} & gone),
         controllers=controllers,
-        pods=tuple(
-            pod
-            for pod in lab.pods
-            if ("pod", pod.namespace, pod.name) not in gone and (not pod.owner or pod.owner in kept)
-        ),
+        pods=tuple(pod for pod in lab.pods if stays(pod)),
+        pending=tuple(pod for pod in lab.pending if stays(pod)),
         others=tuple(one for one in lab.others if key_of(one) not in gone),
         replaced=(*lab.replaced, *(f"{pod.namespace}/{pod.name}" for pod in replaced)),
     )
@@ -137,7 +139,7 @@ def _adopt(had: Documents, new: Documents) -> None:
             spec["clusterIP"] = "None"
     for one in new.pods:
         if not one.spec.get("nodeName") and (old_pod := pods.get(key_of(one))):
-            one.spec["nodeName"] = old_pod.spec["nodeName"]
+            one.spec.update(dump.present({"nodeName": old_pod.spec.get("nodeName", "")}))
 
 
 def _refused(had: Documents, new: Documents) -> Iterator[FieldError]:

@@ -9,6 +9,7 @@ from nslab.admission.settings import changed_settings, with_plugins, with_settin
 from nslab.app import controllers, rollouts, terminating
 from nslab.app.get import get
 from nslab.app.listener import QUIET
+from nslab.app.ps import unscheduled
 from nslab.app.transition import Transition
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass, replace
@@ -49,7 +50,7 @@ class Changed:
     failed: Mapping[str, Mapping[str, str]]
     unready: tuple[str, ...] = ()
     stuck: tuple[str, ...] = ()
-    """Of each rollout that makes no progress any more, the line of `kubectl rollout status`."""
+    """A line about each pod that no node admits, and that of `kubectl rollout status` of each rollout that is stuck."""
 
 
 def apply(name: str, source: str | Path, listener: Listener = QUIET, *, wait: bool = False) -> Changed:
@@ -173,8 +174,9 @@ def _kubectl(
         return controllers.first_step(made, lab), lines
 
     done = _change(name, verb, begun, listener, leave=True, wait=ready, grace=grace)
-    if ready and not done.not_ready:
-        done = replace(done, stuck=rollouts.wait(done.drift.lab))
+    if ready:
+        stuck = () if done.not_ready else rollouts.wait(done.drift.lab)
+        done = replace(done, stuck=(*unscheduled(done.drift.lab), *stuck))
     going = terminating.terminating(stored_lab(name) if wait else done.drift.lab)
     if not going:
         return done

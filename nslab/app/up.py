@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nslab.app import controllers, rollouts
 from nslab.app.down import release
 from nslab.app.listener import QUIET
+from nslab.app.ps import unscheduled
 from nslab.app.reset import reset
 from nslab.app.transition import Transition
 from nslab.compiler.written_by import WrittenBy
@@ -48,13 +49,14 @@ class Up:
     was: Lab | None = None
     unready: tuple[str, ...] = ()
     stuck: tuple[str, ...] = ()
-    """Of each rollout that makes no progress any more, the line of `kubectl rollout status`."""
+    """A line about each pod that no node admits, and that of `kubectl rollout status` of each rollout that is stuck."""
 
 
 def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwanted: Sequence[Unmanaged] = ()) -> Up:
     """Bring a lab up as `begin` does, and wait for the rollouts that this starts."""
     done = begin(lab, listener, goals, unwanted)
-    return done if done.not_ready else replace(done, stuck=rollouts.wait(done.drift.lab))
+    stuck = () if done.not_ready else rollouts.wait(done.drift.lab)
+    return replace(done, stuck=(*unscheduled(done.drift.lab), *stuck))
 
 
 def begin(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwanted: Sequence[Unmanaged] = ()) -> Up:

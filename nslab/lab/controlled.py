@@ -45,8 +45,10 @@ def stepped(new: Lab, kept: Lab, report: Report, now: float) -> Lab:
         if one.kind != JOB and one.owner_name in before:
             pods[one.owner_name], ended = _pods(one, new, kept, report, now)
             replaced += ended
-    made = replace(new, pods=(*_in_order(new, pods),), replaced=tuple(replaced))
-    return replace(_within_room(made, kept), replica_sets=(*earlier_replica_sets(made, kept),))
+    every = _in_order(new, pods)
+    placed, pending = (tuple(pod for pod in every if bool(pod.node) is on_a_node) for on_a_node in (True, False))
+    made = _within_room(replace(new, pods=placed, pending=pending, replaced=tuple(replaced)), kept)
+    return replace(made, replica_sets=(*earlier_replica_sets(made, kept),))
 
 
 def wakes(lab: Lab, report: Report, now: float) -> float:
@@ -55,7 +57,7 @@ def wakes(lab: Lab, report: Report, now: float) -> float:
         report.get(name(pod), {}).get("since", 0.0) + minimum
         for one in lab.controllers
         if (minimum := min_ready(one)) and is_unfinished(one, lab)
-        for pod in _owned(one, lab.pods)
+        for pod in _owned(one, lab.all_pods)
         if report.get(name(pod), {}).get("ready")
     )
     return min((time for time in times if time > now), default=float("inf"))
@@ -65,7 +67,7 @@ def is_unfinished(controller: Controller, lab: Lab) -> bool:
     """Whether pods of an earlier template are to go, or pods are to come."""
     if controller.kind == JOB:
         return False
-    there = _replicas(controller, _owned(controller, lab.pods), {}, 0.0)
+    there = _replicas(controller, _owned(controller, lab.all_pods), {}, 0.0)
     every = controller.kind == DAEMON_SET
     wanted = len(admitted(controller.template, labelled(lab.nodes))) if every else controller.replicas
     return is_rolling(controller, there) or len(there) < wanted
@@ -107,9 +109,9 @@ def _replicas(controller: Controller, pods: Iterable[Pod], report: Report, now: 
 
 def _pods(controller: Controller, new: Lab, kept: Lab, report: Report, now: float) -> tuple[list[Pod], list[str]]:
     """A controller's pods after the step, and the names of those that it replaces."""
-    target = {key(pod): pod for pod in _owned(controller, new.pods)}
+    target = {key(pod): pod for pod in _owned(controller, new.all_pods)}
     deleted = {one for one, times in Counter(new.replaced).items() if times > kept.replaced.count(one)}
-    mine = _owned(controller, kept.pods)
+    mine = _owned(controller, kept.all_pods)
     existing = [pod for pod in mine if name(pod) not in deleted]
     existing += _successors(controller, [pod for pod in mine if name(pod) in deleted], mine, new)
     there = _replicas(controller, _wanted(controller, existing, target), report, now)
@@ -172,7 +174,7 @@ def _in_order(new: Lab, pods: Mapping[str, Sequence[Pod]]) -> list[Pod]:
     """All pods of the lab, each controller's where its pods stand."""
     made: list[Pod] = []
     left = dict(pods)
-    for pod in new.pods:
+    for pod in new.all_pods:
         if pod.owner not in pods:
             made.append(pod)
         elif pod.owner in left:
@@ -202,4 +204,4 @@ def _reserved(lab: Lab, node: str) -> Collection[object]:
 
 def _is_rolling(lab: Lab, owner: str) -> bool:
     controller = next(one for one in lab.controllers if one.owner_name == owner)
-    return any(not is_updated(pod, controller) for pod in _owned(controller, lab.pods))
+    return any(not is_updated(pod, controller) for pod in _owned(controller, lab.all_pods))

@@ -41,10 +41,10 @@ def created(lab: Lab, *names: str) -> int:
 def keys(lab: Lab) -> Iterator[str]:
     """The keys of all objects that have a time of their own."""
     yield from (key("Node", "", one.name) for one in lab.nodes)
-    used = {one.namespace for one in lab.pods} | {one.namespace for one in lab.services}
+    used = {one.namespace for one in lab.all_pods} | {one.namespace for one in lab.services}
     used |= {one.namespace for one in lab.controllers} | {one.namespace for one in lab.others}
     yield from (key("Namespace", "", name) for name in sorted(used - {""}))
-    yield from (key("Pod", one.namespace, one.name, one.uid) for one in lab.pods)
+    yield from (key("Pod", one.namespace, one.name, one.uid) for one in lab.all_pods)
     yield from (key("Service", one.namespace, one.name) for one in lab.services)
     yield from (key("EndpointSlice", one.namespace, one.name) for one in lab.slices)
     yield from (key(one.kind, one.namespace, one.name) for one in lab.controllers)

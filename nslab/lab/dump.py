@@ -42,7 +42,7 @@ def documents(lab: Lab) -> Documents:
     """The documents of a lab, as the start of a change to it."""
     return Documents(
         LabDocument(lab_document(lab), EXISTING),
-        pods=[Document(pod(one)) for one in lab.pods],
+        pods=[Document(pod(one)) for one in lab.all_pods],
         services=[Document(service(one)) for one in lab.services],
         slices=[Document(one.document) for one in lab.slices],
         controllers=[Document(controller(one)) for one in lab.controllers],
@@ -111,7 +111,7 @@ def pod(one: Pod) -> dict[str, Any]:
         **value,
         "metadata": {**value.get("metadata", {}), "name": one.name, "namespace": one.namespace, "uid": one.uid}
         | present({"deletionTimestamp": termination.timestamp(one.deletion)}),
-        "spec": {**value.get("spec", {}), "nodeName": one.node},
+        "spec": {**value.get("spec", {}), **present({"nodeName": one.node})},
         **present({"status": status}),
     }
 

@@ -109,7 +109,7 @@ def jobs(lab: Lab) -> Iterator[tuple[Controller, list[Pod]]]:
     """The Jobs whose controller has something to do, with their pods."""
     for one in lab.controllers:
         if one.kind == JOB and not is_over(one.document):
-            yield one, [pod for pod in lab.pods if pod.owner == one.owner_name and not pod.deletion]
+            yield one, [pod for pod in lab.all_pods if pod.owner == one.owner_name and not pod.deletion]
 
 
 def move_on(found: Documents, lab: Lab, report: Mapping[str, Object], now: float) -> None:
@@ -146,5 +146,9 @@ def with_same_jobs(new: Lab, kept: Lab) -> Lab:
     }  # fmt: skip
     if not same:
         return new
-    pods = (*(pod for pod in new.pods if pod.owner not in same), *(pod for pod in kept.pods if pod.owner in same))
-    return replace(new, controllers=tuple(same.get(one.owner_name, one) for one in new.controllers), pods=pods)
+    controllers = tuple(same.get(one.owner_name, one) for one in new.controllers)
+    pods, pending = (
+        (*(pod for pod in some if pod.owner not in same), *(pod for pod in others if pod.owner in same))
+        for some, others in ((new.pods, kept.pods), (new.pending, kept.pending))
+    )
+    return replace(new, controllers=controllers, pods=pods, pending=pending)

@@ -73,11 +73,12 @@ def _with_successors(new: Lab, kept: Lab) -> Lab:
     nodes, gone = labelled(new.nodes), {*kept.replaced}
     successors: dict[tuple[str, str], Pod] = {}
     for one in new.controllers:
-        mine = [pod for pod in new.pods if pod.owner == one.owner_name and not pod.deletion]
+        mine = [pod for pod in new.all_pods if pod.owner == one.owner_name and not pod.deletion]
         if gone & {f"{pod.namespace}/{pod.name}" for pod in mine}:
             every = zip(mine, names(one, admitted(one.template, nodes), kept.replaced), strict=True)
             successors |= {key(pod): renamed(pod, name, kept) for pod, name in every}
-    return replace(new, pods=tuple(successors.get(key(pod), pod) for pod in new.pods), replaced=kept.replaced)
+    pods, pending = (tuple(successors.get(key(pod), pod) for pod in some) for some in (new.pods, new.pending))
+    return replace(new, pods=pods, pending=pending, replaced=kept.replaced)
 
 
 def renamed(pod: Pod, name: str, lab: Lab) -> Pod:

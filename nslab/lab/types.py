@@ -178,6 +178,8 @@ class Lab:
     nodes: tuple[Node, ...]
     clients: tuple[Client, ...]
     pods: tuple[Pod, ...]
+    # The pods that no node admits: they have none, and wait for one.
+    pending: tuple[Pod, ...] = ()
     # The last address that each node allocated: kubenet's allocator continues after it.
     last_reserved: tuple[tuple[str, IPv4Address], ...] = ()
     # Pod addresses that were given back, the longest ago first: Calico gives them again when there are no others.
@@ -195,3 +197,8 @@ class Lab:
     replica_sets: tuple[dict[str, Any], ...] = ()
     # When it came up, and what came later (nslab.lab.creation), in seconds since 1970.
     created: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def all_pods(self) -> tuple[Pod, ...]:
+        """Those on nodes, and those that wait for one."""
+        return (*self.pods, *self.pending)

@@ -86,6 +86,9 @@ def why_not_ready(pod: Object, report: Status) -> str:
     """
     if has_condition(pod, "Ready") or pod["status"].get("phase") == "Succeeded":
         return ""
+    for each in pod["status"].get("conditions", ()):
+        if each.get("reason") == "Unschedulable":
+            return str(each.get("message", ""))
     if not statuses(pod, "containerStatuses"):
         return "its containers are not created yet"
     return "; ".join(_whys(pod, report.get("containers", {})))

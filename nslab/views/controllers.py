@@ -37,7 +37,7 @@ PAUSED = {
 def controllers(lab: Lab, pods: Mapping[str, Object], now: float) -> Iterator[Object]:
     """The controllers, and the ReplicaSets of each Deployment. `pods`: as the API has them, by NAMESPACE/NAME."""
     owned: dict[str, list[Object]] = {}
-    for pod in lab.pods:
+    for pod in lab.all_pods:
         owned.setdefault(pod.owner, []).append(pods[f"{pod.namespace}/{pod.name}"])
     for one in lab.controllers:
         yield from _with_status(lab, one, owned.get(one.owner_name, []), now)

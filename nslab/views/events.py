@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     Object = dict[str, Any]
 
-WARNINGS = frozenset(("BackOff", "Failed", "FailedPostStartHook", "FailedPreStopHook", "Unhealthy"))
+WARNINGS = frozenset(("BackOff", "Failed", "FailedPostStartHook", "FailedPreStopHook", "FailedScheduling", "Unhealthy"))
 """The reasons of what goes wrong; all else is Normal."""
 SCHEDULER = "default-scheduler"
 
@@ -21,7 +21,7 @@ SCHEDULER = "default-scheduler"
 def event(node: str, record: Mapping[str, Any]) -> Object:
     """The Event (core/v1) of a node's record, see nslab.components.kubelet.events."""
     namespace, pod, path = record["namespace"], record["pod"], record["path"]
-    by = SCHEDULER if record["reason"] == "Scheduled" else "kubelet"
+    by = SCHEDULER if record["reason"] in ("Scheduled", "FailedScheduling") else "kubelet"
     about = {"kind": "Pod", "namespace": namespace, "name": pod, "uid": record["uid"], "apiVersion": "v1"}
     name = f"{pod}.{int(record['first'] * 1e9):x}"
     return {
