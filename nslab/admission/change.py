@@ -17,7 +17,7 @@ from nslab.api.values import Reader, Source
 from nslab.api.words import quoted
 from nslab.dataclass import replace
 from nslab.errors import FieldError, UsageError
-from nslab.lab import dump, jobs, views
+from nslab.lab import cron_jobs, dump, jobs, views
 from nslab.lab.allocate import allocate
 from nslab.lab.controlled import stepped
 from nslab.lab.defaults import complete
@@ -84,7 +84,11 @@ def deleted(lab: Lab, what: Path | Sequence[str], namespace: str = "default") ->
     if missing := [not_deletable(key, where) for key in keys if key not in there]:
         raise UsageError("\n".join(missing))
     gone = {*keys, *(("endpoints", namespace, name) for kind, namespace, name in keys if kind == "service")}
-    controllers = tuple(one for one in lab.controllers if _key(one) not in gone)
+    crons = {(one.namespace, one.name) for one in cron_jobs.cron_jobs(lab) if key_of(one) in gone}
+    of_cron_jobs = {
+        one.owner_name for one in lab.controllers if (one.namespace, cron_jobs.owner_of(one.document)) in crons
+    }
+    controllers = tuple(one for one in lab.controllers if _key(one) not in gone and one.owner_name not in of_cron_jobs)
     kept = {one.owner_name for one in controllers}
     replaced = (pod for pod in lab.all_pods if pod.owner in kept and ("pod", pod.namespace, pod.name) in gone)
 
@@ -125,7 +129,11 @@ def moved_on(lab: Lab, report: Mapping[str, dict[str, Any]], now: float) -> Lab:
     """The lab after its controllers have seen what their pods' nodes `report`, by NAMESPACE/NAME."""
     found = dump.documents(lab)
     found.controllers = [Document({**one.value}) for one in found.controllers]
+    found.others = [Document({**one.value}) for one in found.others]
     jobs.move_on(found, lab, report, now)
+    cron_jobs.move_on(found, lab, now)
+    over = {(one.namespace, one.name) for one in lab.controllers if one.kind == jobs.JOB and jobs.expires(one) <= now}
+    cron_jobs.remove(found, over)
     return stepped(merge_status(completed(found, "controllers"), lab), lab, report, now)
 
 

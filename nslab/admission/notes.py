@@ -49,13 +49,13 @@ POD_SPEC: dict[str, Any] = {
 }
 NOTED: dict[str, dict[str, Any]] = {
     "Pod": {"spec": POD_SPEC},
-    **{key: {"spec": {"paused": {}, "template": {"spec": POD_SPEC}}} for key in CONTROLLERS},
+    **{key: {"spec": {"template": {"spec": POD_SPEC}}} for key in CONTROLLERS},
     "Service": {"spec": {"loadBalancerClass": {}, "loadBalancerIP": {}}},
 }
 """The noted fields of each kind, as a tree of names. A leaf that is a string: only that value is noted."""
 WORKING = names(
     """
-    CronJob HorizontalPodAutoscaler Ingress NetworkPolicy PersistentVolume PersistentVolumeClaim
+    HorizontalPodAutoscaler Ingress NetworkPolicy PersistentVolume PersistentVolumeClaim
     PodDisruptionBudget ResourceQuota
     """
 )

@@ -1,4 +1,4 @@
-"""The controllers of a lab: a process of its own, as long as Jobs are unfinished, or pods of an old template are to go.
+"""The controllers of a lab: a process of its own, as long as they have anything to do, now or later.
 
 It looks at what the nodes report, and changes the lab as `apply` does.
 """
@@ -13,9 +13,11 @@ from nslab import rundir
 from nslab.admission.change import moved_on
 from nslab.app.terminating import leave
 from nslab.errors import NslabError, UsageError
+from nslab.lab import cron_jobs
 from nslab.lab.controlled import is_unfinished, stepped, wakes
+from nslab.lab.cron_jobs import is_acting
 from nslab.lab.find import FILE
-from nslab.lab.jobs import due, ended, is_open, jobs
+from nslab.lab.jobs import INFINITY, deadline, due, ended, expires, jobs
 from nslab.lab.status import merge_status
 from nslab.linux.netns import folder
 from nslab.linux.places import write
@@ -64,10 +66,8 @@ def control(name: str, act: Callable[[str], bool]) -> None:
 
 def is_needed(lab: Lab) -> bool:
     """Whether controllers have anything to do, now or later."""
-    found = [*jobs(lab)]
-    report = status.read_status(lab.name) if found else {}
-    unfinished = any(is_unfinished(one, lab) for one in lab.controllers)
-    return unfinished or any(is_open(job, ended(pods, report)) for job, pods in found)
+    waits = any(is_unfinished(one, lab) or expires(one) < INFINITY for one in lab.controllers)
+    return waits or is_acting(lab) or any(job.replicas for job, _ in jobs(lab))
 
 
 def begin(lab: Lab) -> None:
@@ -89,7 +89,8 @@ def acted(lab: Lab) -> Lab:
 def _next(lab: Lab) -> float:
     """When there is something to do, in seconds since 1970; 0: now."""
     report, now = status.read_status(lab.name), time.time()
-    times = [due(job, pods, ended(pods, report)) for job, pods in jobs(lab)]
+    times = [min(due(job, pods, ended(pods, report)), deadline(job, lab)) for job, pods in jobs(lab)]
+    times += [cron_jobs.due(lab, now), *(expires(one) for one in lab.controllers)]
     if any(is_unfinished(one, lab) for one in lab.controllers):
         times.append(wakes(lab, report, now) if moved_on(lab, report, now) == lab else 0.0)
     return min(times, default=float("inf"))

@@ -14,6 +14,7 @@ from nslab.app.reset import reset
 from nslab.app.transition import Transition
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass, field, replace
+from nslab.lab.cron_jobs import with_made_jobs
 from nslab.lab.termination import without_terminating
 from nslab.linux import owned, signals
 from nslab.linux.netns import Namespaces, folder, named, private
@@ -91,7 +92,7 @@ def begin(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwant
             undo.callback(release, lab.name)
         wanted = without_terminating(lab)
         if kept and not fresh:
-            wanted = controllers.first_step(wanted, kept[0])
+            wanted = controllers.first_step(with_made_jobs(wanted, kept[0]), kept[0])
         made = Transition(
             wanted, kept, spaces, agents, listener.progress, fresh=fresh, written_by=WrittenBy.NSLAB
         ).run()

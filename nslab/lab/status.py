@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nslab.dataclass import replace
 from nslab.lab.allocate import allocate
+from nslab.lab.cron_jobs import with_status
 from nslab.lab.defaults import host_name, uid
 from nslab.lab.jobs import with_same_jobs
 from nslab.lab.network_rules import RULES
@@ -29,7 +30,7 @@ def merge_status(new: Lab, kept: Lab) -> Lab:
     reserved there, and no other pod requests it. A replica keeps its node if there is room. Each node's allocator
     continues where it stopped. Services keep their values, unless another Service requests them.
     """
-    new = _replicas_stay(_with_successors(with_same_jobs(new, kept), kept), kept)
+    new = _replicas_stay(_with_successors(with_same_jobs(with_status(new, kept), kept), kept), kept)
     before = {(pod.namespace, pod.name, pod.node): pod for pod in kept.pods}
     taken = {pod.requested or pod.assigned for pod in new.pods} | {pod.uid for pod in new.pods}
     cidrs = {node.name: node.pod_cidr for node in new.nodes}

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from nslab.api.duration import seconds_of
+from nslab.api.duration import moment, seconds_of
 from nslab.api.pod_status import has_condition
 from nslab.lab import creation, dump
 from nslab.lab.controlled import min_ready
+from nslab.lab.cron_jobs import CRON_JOB, cron_jobs, made_by
 from nslab.lab.history import REVISION, replica_sets, revision_of
-from nslab.lab.jobs import COMPLETE
+from nslab.lab.jobs import COMPLETE, is_over
 from nslab.lab.node_selector import admitted, labelled
 from nslab.lab.replica_sets import revision
 from nslab.lab.rollout import bounds
@@ -43,6 +44,17 @@ def controllers(lab: Lab, pods: Mapping[str, Object], now: float) -> Iterator[Ob
         yield from _with_status(lab, one, owned.get(one.owner_name, []), now)
 
 
+def with_active_jobs(document: Object, lab: Lab) -> Object:
+    """A CronJob with references to its Jobs that are not over; any other object as it is."""
+    for one in cron_jobs(lab) if document.get("kind") == CRON_JOB else ():
+        names = [job.name for job in made_by(lab, one) if not is_over(job.document)]
+        if one.document is document and names:
+            head = {"apiVersion": "batch/v1", "kind": "Job", "namespace": one.namespace}
+            active = [{**head, "name": name} for name in names]
+            return {**document, "status": {**document.get("status", {}), "active": active}}
+    return document
+
+
 def is_available(pod: Object, seconds: int, now: float) -> bool:
     """Whether a pod has been ready for so long."""
     ready: Object = next((one for one in pod["status"].get("conditions", ()) if one.get("type") == "Ready"), {})
@@ -66,7 +78,8 @@ def _with_status(lab: Lab, one: Controller, pods: Sequence[Object], now: float) 
     elif one.kind in ONE_NUMBER:
         yield {**document, "status": _counts(pods, min_ready(one), now)}
     else:
-        yield {**document, "status": _job(one, Counter(pod["status"]["phase"] for pod in pods))}
+        began = creation.created(lab, one.kind, one.namespace, one.name)
+        yield {**document, "status": _job(one, Counter(pod["status"]["phase"] for pod in pods), began)}
 
 
 def _counts(pods: Sequence[Object], seconds: int, now: float) -> Object:
@@ -159,8 +172,11 @@ def _daemon_set(lab: Lab, one: Controller, pods: Sequence[Object], now: float) -
     return {name: number for name, number in numbers.items() if number or name != "numberUnavailable"}
 
 
-def _job(job: Controller, phases: Counter[str]) -> Object:
-    """A Job's status. `phases`: how many of its pods are in which phase; its document keeps that it has failed."""
+def _job(job: Controller, phases: Counter[str], began: float) -> Object:
+    """A Job's status. `phases`: how many of its pods are in which phase; its document keeps that it has failed.
+
+    `began`: in seconds since 1970; 0: nobody knows.
+    """
     kept = job.document.get("status", {})
     done = max(phases["Succeeded"], kept.get("succeeded", 0))
     conditions = [COMPLETE] if 0 < job.replicas <= done else []
@@ -169,5 +185,13 @@ def _job(job: Controller, phases: Counter[str]) -> Object:
         "succeeded": done,
         "active": phases["Pending"] + phases["Running"],
         **({"failed": failed} if failed else {}),
+        **({"startTime": moment(began)} if began else {}),
+        **({"completionTime": end} if (end := _completed(kept)) else {}),
         **({"conditions": found} if (found := kept.get("conditions") or conditions) else {}),
     }
+
+
+def _completed(status: Object) -> str:
+    """When a Job was complete; "" if it is not."""
+    ends = (one.get("lastTransitionTime") for one in status.get("conditions", ()) if one.get("type") == "Complete")
+    return next((str(end) for end in ends if end), "")

@@ -12,7 +12,7 @@ from nslab.compiler.endpoints import resolve
 from nslab.dataclass import replace
 from nslab.lab import creation, dump, node_selector
 from nslab.lab.views import FINISHED
-from nslab.views.controllers import controllers
+from nslab.views.controllers import controllers, with_active_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,7 +53,7 @@ def objects(lab: Lab, live: Live) -> list[Object]:
         *live.pods.values(),
         *(one.value for one in found.slices),
         *_slices(lab, live),
-        *(one.value for one in found.others if one.kind != "Namespace"),
+        *(with_active_jobs(one.value, lab) for one in found.others if one.kind != "Namespace"),
     ]
     times = dict(lab.created)
     return [_aged(one, times, times.get(creation.LAB, live.created)) for one in made]
