@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from nslab.admission.change import applied_with_warnings, deleted, scaled
@@ -13,17 +14,19 @@ from nslab.app.ps import unscheduled
 from nslab.app.transition import Transition
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass, replace
+from nslab.lab.controller_events import controller_events
 from nslab.lab.dump import documents
 from nslab.lab.resources import key_of
 from nslab.lab.selection import resource
 from nslab.lab.termination import without_terminating
 from nslab.linux import owned, signals
+from nslab.linux.controller_events import keep_controller_events
 from nslab.linux.netns import Namespaces, folder, private
 from nslab.linux.processes.agents import Agents
 from nslab.linux.stored_lab import StoredLab, stored_lab
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
     from typing import Any, TypeAlias
 
@@ -90,10 +93,15 @@ def delete(
     `wait`: until their pods are gone. `grace`: the seconds that these have, instead of what they say.
     """
 
-    def decide(lab: Lab) -> tuple[Lab, Sequence[str]]:
-        return deleted(controllers.acted(lab), what, namespace)
+    by_user: set[str] = set()
 
-    return _kubectl(name, "delete", decide, listener, wait=wait, grace=grace)
+    def decide(lab: Lab) -> tuple[Lab, Sequence[str]]:
+        acted = controllers.acted(lab)
+        made, lines = deleted(acted, what, namespace)
+        by_user.update(made.replaced[len(acted.replaced) :])
+        return made, lines
+
+    return _kubectl(name, "delete", decide, listener, wait=wait, grace=grace, by_user=by_user)
 
 
 def scale(
@@ -165,6 +173,7 @@ def _kubectl(
     *,
     wait: bool,
     grace: int | None = None,
+    by_user: Collection[str] = (),
 ) -> Changed:
     """A change that kubectl makes: pods that go terminate; they are waited for, or left to a process of their own."""
     ready = wait and verb != "delete"
@@ -173,7 +182,7 @@ def _kubectl(
         made, lines = decide(lab)
         return controllers.first_step(made, lab), lines
 
-    done = _change(name, verb, begun, listener, leave=True, wait=ready, grace=grace)
+    done = _change(name, verb, begun, listener, leave=True, wait=ready, grace=grace, by_user=by_user)
     if ready:
         stuck = () if done.not_ready else rollouts.wait(done.drift.lab)
         done = replace(done, stuck=(*unscheduled(done.drift.lab), *stuck))
@@ -200,11 +209,12 @@ def _change(
     leave: bool = False,
     wait: bool = True,
     grace: int | None = None,
+    by_user: Collection[str] = (),
 ) -> Changed:
     """Under the lab's lock, read the lab, decide what it becomes, and change it.
 
     The nodes' kube-proxies write the rules that the API server sends them. A change that leaves no pod terminating
-    concerns the whole lab: nslab writes the rules itself, as in `up`.
+    concerns the whole lab: nslab writes the rules itself, as in `up`. `by_user`: pods that no controller deletes.
     """
     written_by = WrittenBy.COMPONENTS if leave else WrittenBy.NSLAB
     with (
@@ -221,5 +231,6 @@ def _change(
             lab, kept, spaces, agents, listener.progress,
             fresh=False, written_by=written_by, leave=leave, wait=wait, grace=grace,
         ).run()  # fmt: skip
+        keep_controller_events(name, controller_events(was, made.drift.lab, by_user), time.time())
         controllers.begin(made.drift.lab)
         return Changed(tuple(lines), made.drift, made.not_ready, made.late, made.failed, made.unready if wait else ())

@@ -10,11 +10,12 @@ from nslab.app import ps
 from nslab.lab.addons import with_api_service
 from nslab.lab.selection import matching, matching_fields, selected
 from nslab.linux import owned
+from nslab.linux.controller_events import read_controller_events
 from nslab.linux.processes.events import read_events
 from nslab.linux.stored_lab import stored_lab
 from nslab.objects.names import host
 from nslab.objects.process import NodeAgent
-from nslab.views.events import event
+from nslab.views.events import controller_event, event
 from nslab.views.live import Live, objects
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def get(
 
 
 def live_objects(name: str, *, events: bool = False) -> list[dict[str, Any]]:
-    """Return every object of a running lab. `events`: with those of its nodes' kubelets."""
+    """Return every object of a running lab. `events`: with those of kubelets, controllers and the scheduler."""
     lab, processes = stored_lab(name), owned.processes(name)
     pods, now = ps.live_pods(lab, processes), time.time()
     nodes = frozenset(host(record.ns) for record in processes if record.role == NodeAgent.role)
@@ -42,7 +43,9 @@ def live_objects(name: str, *, events: bool = False) -> list[dict[str, Any]]:
     found = objects(with_api_service(lab), Live(pods, nodes, created))
     if not events:
         return found
-    return [*found, *happened(name, nodes & {node.name for node in lab.nodes}), *map(_unscheduled, _waiting(found))]
+    kubelets = happened(name, nodes & {node.name for node in lab.nodes})
+    controllers = map(controller_event, read_controller_events(name))
+    return [*found, *kubelets, *map(_unscheduled, _waiting(found)), *controllers]
 
 
 def _waiting(found: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

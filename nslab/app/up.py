@@ -14,9 +14,11 @@ from nslab.app.reset import reset
 from nslab.app.transition import Transition
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass, field, replace
+from nslab.lab.controller_events import controller_events
 from nslab.lab.cron_jobs import with_made_jobs
 from nslab.lab.termination import without_terminating
 from nslab.linux import owned, signals
+from nslab.linux.controller_events import keep_controller_events
 from nslab.linux.netns import Namespaces, folder, named, private
 from nslab.linux.processes import procs
 from nslab.linux.processes.agents import Agents
@@ -99,6 +101,8 @@ def begin(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwant
         if goals is not None:
             StoredLab(folder(lab.name)).keep_goals(goals)
         undo.pop_all()
+        happened = controller_events(kept[0] if kept and not fresh else None, made.drift.lab)
+        keep_controller_events(lab.name, happened, time.time())
         controllers.begin(made.drift.lab)
         left = {one: why for one, why in refused.items() if one in made.drift.others}
         was = kept[0] if kept and not fresh else None

@@ -145,7 +145,8 @@ def sets(lab: OwnLab) -> list[tuple[int, int]]:
 
 def controllers(lab: OwnLab) -> int:
     """The pid of the process of the controllers; 0 if there is none."""
-    pid, start = map(int, (folder(lab.name) / "controllers").read_text().split())
+    file = folder(lab.name) / "controllers"
+    pid, start = map(int, file.read_text().split()) if file.exists() else (0, -1)
     return pid if start_of(pid) == start else 0
 
 
@@ -158,6 +159,11 @@ def test_no_request_fails_while_all_pods_are_replaced(lab: OwnLab) -> None:
     assert [*after.values()] == ["two"] * 3
     assert not {*after} & {*before}
     assert sets(lab) == [(1, 0), (2, 3)]
+    shown = nslab("describe", lab.name, "deploy/web").stdout
+    assert "ScalingReplicaSet" in shown
+    assert "deployment-controller  Scaled up replica set web-" in shown
+    events = nslab("get", lab.name, "events").stdout
+    assert all(f"Deleted pod: {name}" in events for name in before)
     hosts = {line.split()[0] for line in lab.pids()}
     assert set(after) <= hosts
     assert not {*before} & hosts
