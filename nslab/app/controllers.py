@@ -27,6 +27,7 @@ from nslab.linux.stored_lab import stored_lab
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from nslab.lab.types import Lab
 
@@ -70,6 +71,11 @@ def is_needed(lab: Lab) -> bool:
     return waits or is_acting(lab) or any(job.replicas for job, _ in jobs(lab))
 
 
+def are_missing(lab: Lab) -> bool:
+    """Whether they have something to do, and nobody does it."""
+    return is_needed(lab) and not _runs(folder(lab.name) / rundir.CONTROLLERS)
+
+
 def begin(lab: Lab) -> None:
     """Start the controllers if they are needed, and do not wait for them."""
     if is_needed(lab):
@@ -106,17 +112,22 @@ def _files(name: str) -> tuple[tuple[str, int], ...]:
 def _is_alone(name: str) -> bool:
     """Whether no other process controls the lab; then this one does."""
     file = folder(name) / rundir.CONTROLLERS
-    try:
-        pid, start = map(int, file.read_text(encoding="utf-8").split())
-        if start_of(pid) == start:
-            return False
-    except (OSError, ValueError):
-        pass
+    if _runs(file):
+        return False
     try:
         write(file, _me())
     except OSError:
         return False
     return True
+
+
+def _runs(file: Path) -> bool:
+    """Whether the process of the controllers runs that a file names."""
+    try:
+        pid, start = map(int, file.read_text(encoding="utf-8").split())
+    except (OSError, ValueError):
+        return False
+    return start_of(pid) == start
 
 
 def _is_mine(name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from nslab.app import controllers
 from nslab.compiler import compile_lab
 from nslab.compiler.networks import network
 from nslab.compiler.written_by import WrittenBy
@@ -55,6 +56,8 @@ class Drift:
     """What is there and is not the lab's, in the order in which it would be taken away."""
     stopped: tuple[tuple[Process, int], ...] = ()
     """The processes that exist but are stopped (SIGSTOP), each with its pid."""
+    idle: bool = False
+    """Controllers have something to do, and their process does not run."""
 
     @property
     def unmanaged(self) -> dict[str, list[str]]:
@@ -92,15 +95,17 @@ _PAUSE = 0.02
 def drift_of(name: str) -> Drift:
     """Compare a running lab with its stored desired state.
 
-    What differs while the lab is being changed is looked at again, for at most `CHANGING` seconds.
+    What differs while the lab is being changed, or its controllers are about to start, is looked at again, for at most
+    `CHANGING` seconds.
     """
     deadline = time.monotonic() + CHANGING
     with visiting(name), Namespaces() as spaces:
         while True:
             before, lab = changed_at(name), stored_lab(name)
             found = compare(spaces, as_seen(lab), (lab, *StoredLab(folder(name)).before()))
-            steady = changed_at(name) == before and not is_changing(name)
-            if steady or not found.plan or time.monotonic() > deadline:
+            found = replace(found, idle=controllers.are_missing(lab))
+            steady = changed_at(name) == before and not is_changing(name) and not found.idle
+            if steady or not (found.plan or found.idle) or time.monotonic() > deadline:
                 return found
             time.sleep(_PAUSE)
 

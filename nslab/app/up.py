@@ -101,9 +101,11 @@ def begin(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwant
         if goals is not None:
             StoredLab(folder(lab.name)).keep_goals(goals)
         undo.pop_all()
+        idle = bool(kept) and not fresh and controllers.are_missing(kept[0])
         happened = controller_events(kept[0] if kept and not fresh else None, made.drift.lab)
         keep_controller_events(lab.name, happened, time.time())
         controllers.begin(made.drift.lab)
         left = {one: why for one, why in refused.items() if one in made.drift.others}
         was = kept[0] if kept and not fresh else None
-        return Up(made.drift, fresh, time.monotonic() - started, made.not_ready, made.failed, left, was, made.unready)
+        drift, seconds = replace(made.drift, idle=idle), time.monotonic() - started
+        return Up(drift, fresh, seconds, made.not_ready, made.failed, left, was, made.unready)
