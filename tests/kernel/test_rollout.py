@@ -64,7 +64,7 @@ spec:
   template:
     metadata: {labels: {app: NAME}}
     spec:
-      terminationGracePeriodSeconds: 0
+      terminationGracePeriodSeconds: 1
       containers: [{name: c, command: [sleep, inf], env: [{name: VERSION, value: one}]}]
 """
 SETS = {
