@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any, TypeAlias
 
+    from nslab.api.pod_types import Pod
     from nslab.app.drift import Drift
     from nslab.app.listener import Listener
     from nslab.lab.types import Cni, Lab
@@ -179,7 +180,10 @@ def _kubectl(
     """A change that kubectl makes: pods that go terminate; they are waited for, or left to a process of their own."""
     ready = wait and verb != "delete"
 
+    waiting: list[Pod] = []
+
     def begun(lab: Lab) -> tuple[Lab, Sequence[str]]:
+        waiting.extend(lab.pending)
         made, lines = decide(lab)
         return controllers.first_step(made, lab), lines
 
@@ -188,7 +192,7 @@ def _kubectl(
         if terminating.terminating(done.drift.lab) and unfinished(done.drift.lab):
             terminating.leave(name)  # a rollout may wait for their ends
         stuck = () if done.not_ready else rollouts.wait(done.drift.lab)
-        done = replace(done, stuck=(*unscheduled(done.drift.lab), *stuck))
+        done = replace(done, stuck=(*unscheduled(done.drift.lab, waiting), *stuck))
     going = terminating.terminating(stored_lab(name) if wait else done.drift.lab)
     if not going:
         return done

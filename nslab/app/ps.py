@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nslab.errors import NslabError, UsageError
 from nslab.lab.creation import created
 from nslab.lab.node_selector import unschedulable
+from nslab.lab.termination import key
 from nslab.linux import owned, places
 from nslab.linux.netns import labs
 from nslab.linux.processes import status
@@ -22,7 +23,7 @@ from nslab.views.pods import live_pod, pending_pod, pod_row
 from nslab.views.tree import count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from nslab.api.pod_types import Pod
     from nslab.lab.types import Lab
@@ -91,10 +92,10 @@ def _created(lab: Lab, pod: Pod) -> float:
     return float(created(lab, "Pod", pod.namespace, pod.name, pod.uid))
 
 
-def unscheduled(lab: Lab) -> list[str]:
-    """A line about each pod that no node admits."""
-    message = unschedulable(len(lab.nodes))
-    return [f"{pod.name} in {pod.namespace} is Pending: {message}" for pod in lab.pending]
+def unscheduled(lab: Lab, but: Collection[Pod] = ()) -> list[str]:
+    """A line about each pod that no node admits, `but` of these."""
+    message, known = unschedulable(len(lab.nodes)), {key(pod) for pod in but}
+    return [f"{pod.name} in {pod.namespace} is Pending: {message}" for pod in lab.pending if key(pod) not in known]
 
 
 def age(process: Record | None) -> float:

@@ -136,7 +136,14 @@ def _unmet(one: Kept, lab: Lab, now: float) -> float:
     earliest = last or float(created(lab, CRON_JOB, one.namespace, one.name)) or now
     if (deadline := spec.get("startingDeadlineSeconds")) is not None:
         earliest = max(earliest, now - deadline)
-    return latest_time(spec["schedule"], earliest, now, _zone(spec))
+    moment = latest_time(spec["schedule"], earliest, now, _zone(spec))
+    there = any((job.namespace, job.name) == (one.namespace, _name(one, moment)) for job in lab.controllers)
+    return 0.0 if there else moment
+
+
+def _name(one: Kept, moment: float) -> str:
+    """The name of the Job of a time, by its minute: a second one in a minute would have the same (getJobName)."""
+    return f"{one.name}-{int(moment) // 60}"
 
 
 def _zone(spec: Object) -> tzinfo | None:
@@ -165,7 +172,7 @@ def _job(one: Kept, moment: float) -> Object:
     zone = _zone(one.document["spec"]) or UTC
     at = datetime.fromtimestamp(int(moment), UTC).astimezone(zone).isoformat().replace("+00:00", "Z")
     metadata = {
-        "name": f"{one.name}-{int(moment) // 60}",
+        "name": _name(one, moment),
         "namespace": one.namespace,
         "annotations": {**written.get("annotations", {}), SCHEDULED: at},
         "ownerReferences": [owner_reference(one.document)],

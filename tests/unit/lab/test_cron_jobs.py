@@ -174,6 +174,19 @@ def test_a_job_is_made_when_its_time_has_come() -> None:
     assert jobs(at(made, 301)) == [name(0), name(5)], "Allow"
 
 
+def test_one_job_a_minute() -> None:
+    lab = ticking()
+    (one,) = lab.others
+    every = {**one.document, "spec": {**one.document["spec"], "schedule": "@every 10s"}}
+    first = at(replace(lab, others=(replace(one, document=every),)), -95)
+    assert jobs(first) == []
+    first = at(first, -88)
+    assert len(jobs(first)) == 1
+    assert due(first, NOON - 70) > NOON - 70
+    assert at(first, -70) == first
+    assert len(jobs(at(first, -30))) == 2
+
+
 def test_of_many_missed_times_the_last_counts() -> None:
     assert jobs(at(ticking(), 3700)) == [name(60)]
 
