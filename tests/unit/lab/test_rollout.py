@@ -9,6 +9,7 @@ import pytest
 
 from nslab.admission.change import applied, deleted, moved_on, scaled
 from nslab.admission.load import parse, parse_stored
+from nslab.admission.settings import with_settings
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import LabFileError
 from nslab.lab.controlled import is_updated, stepped, unfinished, wakes
@@ -332,3 +333,11 @@ def test_strategies_that_are_none(kind: str, strategy: str, words: str) -> None:
         running(kind, strategy)
     (error,) = caught.value.errors
     assert words in str(error)
+
+
+def test_a_setting_changes_nothing_about_pods_of_an_earlier_template() -> None:
+    lab = apply(running("Deployment"), "Deployment", "two")
+    made = with_settings(lab, {"proxy-mode": "nftables"})
+    assert [pod.name for pod in named(made)] == [pod.name for pod in named(lab)]
+    assert args(made) == args(lab)
+    assert made.replica_sets == lab.replica_sets
