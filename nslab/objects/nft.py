@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from nslab.dataclass import dataclass, replace
 from nslab.objects.base import Add, KernelObject, Remove, Replace
 from nslab.objects.keys import Layer
-from nslab.objects.nft_commands import Ruleset, Turn
+from nslab.objects.nft_commands import CommandOrder, Ruleset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,8 +45,8 @@ class NftTable(Ruleset):
             f'{{ comment "{self.comment}" ; }}' if verb == "add" and self.comment else "",
         )
 
-    def turns(self, step: Step) -> Iterator[tuple[Turn, Verb]]:
-        yield (Turn.DELETE_TABLE, "delete") if isinstance(step, Remove) else (Turn.ADD_TABLE, "add")
+    def turns(self, step: Step) -> Iterator[tuple[CommandOrder, Verb]]:
+        yield (CommandOrder.DELETE_TABLE, "delete") if isinstance(step, Remove) else (CommandOrder.ADD_TABLE, "add")
 
     def added(self, before: KernelObject | None) -> KernelObject | int:
         return before or self
@@ -110,8 +110,8 @@ class NftSet(InNftTable):
         kind = "map" if self.map else "set"
         yield verb, f"{kind} ip {self.table} {self.name}", f"{{ {self.spec} }}" if verb == "add" else ""
 
-    def turns(self, step: Step) -> Iterator[tuple[Turn, Verb]]:
-        yield (Turn.DELETE_SET, "delete") if isinstance(step, Remove) else (Turn.ADD_SET, "add")
+    def turns(self, step: Step) -> Iterator[tuple[CommandOrder, Verb]]:
+        yield (CommandOrder.DELETE_SET, "delete") if isinstance(step, Remove) else (CommandOrder.ADD_SET, "add")
 
     def added(self, before: KernelObject | None) -> KernelObject | int:
         return errno.EEXIST if before and not before.changes_into(self) else self
@@ -162,15 +162,15 @@ class NftChain(InNftTable):
             return [typed[0], *typed[2:]]  # a new chain is empty: no flush
         return typed[1:] if isinstance(step, Replace) else typed  # one flush is enough
 
-    def turns(self, step: Step) -> Iterator[tuple[Turn, Verb]]:
+    def turns(self, step: Step) -> Iterator[tuple[CommandOrder, Verb]]:
         if not isinstance(step, Add):
-            yield Turn.FLUSH_CHAIN, "flush"
+            yield CommandOrder.FLUSH_CHAIN, "flush"
         if isinstance(step, Remove):
-            yield Turn.DELETE_CHAIN, "delete"
+            yield CommandOrder.DELETE_CHAIN, "delete"
             return
         if isinstance(step, Add):
-            yield Turn.ADD_CHAIN, "add"
-        yield Turn.FILL_CHAIN, "fill"
+            yield CommandOrder.ADD_CHAIN, "add"
+        yield CommandOrder.FILL_CHAIN, "fill"
 
     def added(self, before: KernelObject | None) -> KernelObject | int:
         if before:
@@ -223,11 +223,11 @@ class NftElement(InNftTable):
         whole = f"{self.element}{comment}{f' : {self.verdict}' if self.verdict else ''}"
         yield verb, f"element ip {self.table} {self.set}", f"{{ {whole if verb == 'add' else self.element} }}"
 
-    def turns(self, step: Step) -> Iterator[tuple[Turn, Verb]]:
+    def turns(self, step: Step) -> Iterator[tuple[CommandOrder, Verb]]:
         if not isinstance(step, Add):
-            yield Turn.DELETE_ELEMENT, "delete"
+            yield CommandOrder.DELETE_ELEMENT, "delete"
         if not isinstance(step, Remove):
-            yield Turn.ADD_ELEMENT, "add"
+            yield CommandOrder.ADD_ELEMENT, "add"
 
     def added(self, before: KernelObject | None) -> KernelObject | int:
         if isinstance(before, NftElement) and before.verdict != self.verdict:

@@ -29,7 +29,7 @@ Words: TypeAlias = tuple[str, str, str]
 _PLAIN = re.compile(r"[\w ./:@=,-]*", re.ASCII)
 
 
-class Turn(IntEnum):
+class CommandOrder(IntEnum):
     """When a command's turn is in a transaction."""
 
     FLUSH_CHAIN = auto()
@@ -47,7 +47,7 @@ class Turn(IntEnum):
 class Operation(NamedTuple):
     """One command of nft for a step."""
 
-    turn: Turn
+    turn: CommandOrder
     verb: Verb
     target: Ruleset
     step: Step
@@ -73,7 +73,7 @@ class Ruleset(KernelObject):
         raise NotImplementedError
 
     @abstractmethod
-    def turns(self, step: Step) -> Iterator[tuple[Turn, Verb]]:
+    def turns(self, step: Step) -> Iterator[tuple[CommandOrder, Verb]]:
         """The verbs for a step on it, and when their turn is."""
         raise NotImplementedError
 
