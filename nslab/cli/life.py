@@ -9,17 +9,8 @@ import typer
 
 from nslab.cli.arguments import EncapsulationOption, LabOrNone, LabSource, Output, ProxyOption, RunningLab, file_of
 from nslab.cli.complete import running_labs
-from nslab.cli.output import (
-    Format,
-    Progress,
-    document,
-    need_root,
-    note,
-    ready_or_exit,
-    say,
-    unready_note,
-    written_or_exit,
-)
+from nslab.cli.outcome import ready_or_exit, unready_note, written_or_exit
+from nslab.cli.output import Format, Progress, document, need_root, note, say
 from nslab.cli.parsing import running
 from nslab.cli.up_report import has_guide, print_unmanaged, print_up
 from nslab.errors import UsageError

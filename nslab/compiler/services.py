@@ -15,7 +15,7 @@ from nslab.dataclass import replace
 from nslab.lab.addons import with_api_service
 from nslab.lab.types import Encapsulation, ProxyMode
 from nslab.objects import names
-from nslab.objects.inet import Address, Route
+from nslab.objects.inet import Address
 from nslab.objects.ipset import IpSet, SetMember
 from nslab.objects.iptables import Chain, Jump
 from nslab.objects.ipvs import RealServer, VirtualServer
@@ -24,6 +24,7 @@ from nslab.objects.namespaces import Netns
 from nslab.objects.nft import NftChain, NftElement, NftSet, NftTable
 from nslab.objects.ports import LinkUp
 from nslab.objects.process import Control, KubeProxy
+from nslab.objects.routes import Route
 from nslab.objects.sysctl import Sysctl
 from nslab.proxy import model
 from nslab.proxy.mode import whole

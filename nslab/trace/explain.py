@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from nslab.objects.attachment import Attachment
 from nslab.objects.chain_policy import ChainPolicy
-from nslab.objects.inet import Address, Blackhole, Route
+from nslab.objects.inet import Address
 from nslab.objects.names import host
 from nslab.objects.namespaces import Netns
 from nslab.objects.other_routes import OtherRoute
 from nslab.objects.plan import Remove
 from nslab.objects.process import Control, KubeProxy, Process
+from nslab.objects.routes import Blackhole, Route
 from nslab.objects.script import command
 from nslab.probes import Expected, Outcome
 from nslab.probes.cause import Cause, CauseKind

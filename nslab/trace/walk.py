@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, TypeAlias
 from nslab.compiler.underlay import UPLINK
 from nslab.dataclass import dataclass, replace
 from nslab.objects.container import Sandbox, Workload
-from nslab.objects.inet import Address, Blackhole, Route
+from nslab.objects.inet import Address
 from nslab.objects.ipset import SetMember
 from nslab.objects.iptables import Chain, Jump
 from nslab.objects.links import Bridge, Veth
 from nslab.objects.names import host, netns
+from nslab.objects.routes import Blackhole, Route
 from nslab.objects.tunnels import Ipip, Tun, Vxlan
 from nslab.probes import LOOPBACK, Expected, places
 

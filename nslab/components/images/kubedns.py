@@ -15,8 +15,8 @@ import struct
 import sys
 
 from nslab import rundir, syscall
-from nslab.components.images.agnhost import TcpPeer, accept, fail, log, quietly
 from nslab.components.images.dns_records import Records
+from nslab.components.images.serving import TcpPeer, accept, fail, log, quietly
 from nslab.components.runtime.loop import AT_ONCE, Loop
 from nslab.wire import dns as dns_wire
 from nslab.wire import http

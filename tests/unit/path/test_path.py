@@ -17,13 +17,13 @@ from nslab.objects.attachment import Attachment
 from nslab.objects.base import State
 from nslab.objects.chain_policy import ChainPolicy
 from nslab.objects.container import Sandbox, Workload
-from nslab.objects.inet import Route
 from nslab.objects.ipset import SetMember
 from nslab.objects.names import cali
 from nslab.objects.needs import HostFeatures
 from nslab.objects.plan import diff
 from nslab.objects.ports import LinkUp
 from nslab.objects.process import Control, KubeProxy, NodeAgent, TunnelAgent
+from nslab.objects.routes import Route
 from nslab.objects.sysctl import Sysctl
 from nslab.probes import Kind, Outcome, Probe, Result, survey
 from nslab.trace.explain import explain
