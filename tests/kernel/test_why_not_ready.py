@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nslab.linux.timeouts import scaled
 from tests.kernel.labkit import TWO_NODES, OwnLab, nslab, until
 
 if TYPE_CHECKING:
@@ -129,8 +130,10 @@ def test_lists_say_why_below(lab: OwnLab, call: tuple[str, ...]) -> None:
 
 
 def test_rows_say_why(lab: OwnLab) -> None:
-    rows = json.loads(nslab("ps", lab.name, "-o", "json").stdout)
-    assert {row["name"]: bool(row["why"]) for row in rows} == dict.fromkeys(("crash", "missing", "once", "sick"), True)
+    def told() -> dict[str, bool]:
+        return {row["name"]: bool(row["why"]) for row in json.loads(nslab("ps", lab.name, "-o", "json").stdout)}
+
+    until(lambda: told() == dict.fromkeys(("crash", "missing", "once", "sick"), True))
 
 
 def test_a_change_waits_for_what_it_started_and_names_the_rest(lab: OwnLab) -> None:
@@ -138,7 +141,7 @@ def test_a_change_waits_for_what_it_started_and_names_the_rest(lab: OwnLab) -> N
     done = nslab("set", lab.name, "proxy-mode=iptables")
     line = f"not ready, and not changed by this: crash, missing, once and 1 more; `nslab ps {lab.name}` says why\n"
     assert (done.returncode, done.stderr) == (0, line)
-    assert time.monotonic() - began < 9, "a readiness probe that fails is waited for 10 s"
+    assert time.monotonic() - began < scaled(9), "a readiness probe that fails is waited for 10 s"
     worker = "apiVersion: v1\nkind: Pod\nmetadata: {name: bad}\nspec: {containers: [{name: app, command: [nosuch]}]}\n"
     done = nslab("apply", lab.name, "--wait", "-f", "-", input=worker)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (1, line[:-1])
