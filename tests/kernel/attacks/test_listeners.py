@@ -205,7 +205,7 @@ async def main():
         client.sendto(b"x", where["udp"])
     udp.settimeout(0)
     heard, quiet = 0, 0
-    while quiet < 20:
+    while heard < 8 or quiet < 20:
         try:
             udp.recv(10)
             heard, quiet = heard + 1, 0
