@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from nslab.linux.timeouts import scaled
-from tests.kernel.labkit import TWO_NODES, OwnLab, nslab, until
+from tests.kernel.labkit import TWO_NODES, OwnLab, kill, nslab, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,7 +154,7 @@ def test_what_has_ended_does_not_run_again_when_its_node_has_a_new_process(lab: 
 
     before = ended()
     assert before["state"]["terminated"]["exitCode"] == 4
-    os.kill(lab.pids()["n2 node"], signal.SIGKILL)
+    kill(lab.pids()["n2 node"])
     assert not [line for line in lab.differences() if "once" in line]
     done = nslab("apply", lab.name, "-f", "-", input=PODS)
     assert (done.returncode, lab.differences()) == (0, []), "it starts what is missing, too"
