@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -51,13 +52,18 @@ def until_ended(drift: Drift, before: Lab) -> Lab:
 
 
 def times_to_end(
-    lab: Lab, pods: Iterable[Pod], some: Mapping[str, Collection[str]], grace: int | None, most: float
+    lab: Lab,
+    pods: Iterable[Pod],
+    now: float,
+    grace: int | None = None,
+    most: float = math.inf,
+    some: Mapping[str, Collection[str]] = NOTHING,
 ) -> dict[str, dict[str, float]]:
     """The seconds that pods have to end, or `some` of their containers: by node, and pod (and container).
 
-    `grace`: instead of each pod's own; `most`: no pod has more.
+    `now`: seconds since 1970; `grace`: instead of each pod's own; `most`: no pod has more.
     """
-    now, times = time.time(), dict[str, dict[str, float]]()
+    times: dict[str, dict[str, float]] = {}
     for pod in pods:
         seconds = float(pod.grace if grace is None else grace)
         seconds = max(0.0, pod.deletion - now) if pod.deletion else seconds

@@ -215,7 +215,7 @@ class Transition:
     def _times(
         self, lab: Lab, pods: Iterable[Pod], some: Mapping[str, Collection[str]] = NOTHING
     ) -> dict[str, dict[str, float]]:
-        return times_to_end(lab, pods, some, self.grace, math.inf if self.leave else SHORT)
+        return times_to_end(lab, pods, time.time(), self.grace, math.inf if self.leave else SHORT, some)
 
     def _end(self, times: dict[str, dict[str, float]]) -> None:
         self.agents.terminate(times)
