@@ -40,7 +40,7 @@ class Deviation(NamedTuple):
     def __str__(self) -> str:
         first = self.predicted or self.seen
         reply = " of the reply" if first and first.reply else ""
-        return f"the lab's state predicts{reply}: {_described(self.predicted)}; seen: {_described(self.seen)}"
+        return f"the lab's state predicts{reply}: {described(self.predicted)}; seen: {described(self.seen)}"
 
 
 def key(hop: Hop) -> tuple[object, ...]:
@@ -76,7 +76,8 @@ def _first(seen: Sequence[Hop], predicted: Sequence[Hop]) -> tuple[int, Deviatio
     return len(seen), None
 
 
-def _described(hop: Hop | None) -> str:
+def described(hop: Hop | None) -> str:
+    """What a host does, and why."""
     if not hop:
         return "nothing more"
     header = hop.header

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from nslab.admission.load import load
+from nslab.app.causes import FOLLOWED
 from nslab.app.change import delete
 from nslab.app.down import down
 from nslab.app.drift import drift_of
-from nslab.app.probe import FOLLOWED, probe
+from nslab.app.probe import probe
 from nslab.app.up import up
 from nslab.compiler.placement import assign_addresses
 from nslab.linux.observe.place import is_safe_to_ask
