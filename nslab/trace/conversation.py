@@ -33,9 +33,10 @@ _ARRIVED = (Action.RECEIVE, Action.DECAPSULATE)
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Where a conversation ended. `hop`: the number of the last predicted hop that was seen, -1 for none.
+    """Where a conversation ended. `missing`: the first predicted hop that was not seen; None if all were.
 
-    `missing`: the first one after it; None if all were seen.
+    `hop`: the number of the first hop in doubt: the last that was seen (-1: none), or, where the packet came in at the
+    next host, that host's.
     """
 
     end: Ending
@@ -68,7 +69,14 @@ def lost(end: Ending, trail: Trail, journeys: Sequence[Predicted]) -> Lost:
     """Where a conversation leaves its way: of several, the one on which it was seen longest."""
     seen = [(_last_seen(journey.hops, trail), journey.hops) for journey in journeys]
     last, hops = max(seen, key=lambda one: one[0], default=(-1, ()))
-    return Lost(end, last, hops[last + 1] if last + 1 < len(hops) else None)
+    missing = hops[last + 1] if last + 1 < len(hops) else None
+    return Lost(end, last + (missing is not None and _came_to(missing, trail)), missing)
+
+
+def _came_to(hop: Hop, trail: Trail) -> bool:
+    """Whether the packet came in at a hop's host."""
+    what = What.REPLY if hop.reply else What.REQUEST
+    return any(one.host == hop.host and not one.leaving and not one.astray for one in trail.of(what))
 
 
 def _last_seen(hops: Sequence[Hop], trail: Trail) -> int:
