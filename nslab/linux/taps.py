@@ -7,6 +7,7 @@ import struct
 import threading
 import time
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -35,8 +36,22 @@ class Frame(NamedTuple):
     data: bytes
 
 
+@cache
+def _stamping() -> socket.socket:
+    """Has the kernel stamp all packets for as long as this process runs; for who is at home.
+
+    It begins a moment after the first socket asks for it. What comes earlier has the time at which it is read, which
+    says nothing about the order.
+    """
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    return sock
+
+
 def tap(spaces: Namespaces, ns: str) -> socket.socket:
     """A packet socket for all interfaces of a namespace, with time stamps."""
+    spaces.home()
+    _stamping()
     spaces.enter(ns)
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, socket.htons(_ETH_P_ALL))
     sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
@@ -57,12 +72,17 @@ def taps_in(spaces: Namespaces, namespaces: Iterable[str]) -> Iterator[dict[str,
 
 
 def close_all(sockets: Iterable[socket.socket]) -> None:
+    """Close sockets side by side, and wait until they are."""
+    for thread in begin_to_close(sockets):
+        thread.join()
+
+
+def begin_to_close(sockets: Iterable[socket.socket]) -> list[threading.Thread]:
     """Close sockets side by side: for each, the kernel waits until all processors have forgotten it (10 to 20 ms)."""
     closing = [threading.Thread(target=sock.close) for sock in sockets]
     for thread in closing:
         thread.start()
-    for thread in closing:
-        thread.join()
+    return closing
 
 
 def in_order(taps: Mapping[str, socket.socket]) -> list[Frame]:
@@ -71,6 +91,13 @@ def in_order(taps: Mapping[str, socket.socket]) -> list[Frame]:
     until = time.time_ns()
     found = (frame for name, sock in taps.items() for frame in frames(name, sock))
     return sorted((frame for frame in found if frame.at <= until), key=lambda frame: frame.at)
+
+
+def drain(sock: socket.socket) -> None:
+    """Forget the frames that wait in a tap."""
+    with suppress(BlockingIOError):
+        while True:
+            sock.recv(1)
 
 
 def frames(name: str, sock: socket.socket) -> Iterator[Frame]:
