@@ -39,7 +39,7 @@ from nslab.trace.journey import hops
 from nslab.trace.known import Known
 from nslab.trace.notes import notes
 from nslab.trace.outcome import differences, end_of, why
-from nslab.trace.stations import asked, both_ways, stations
+from nslab.trace.stations import asked, asked_first, both_ways, stations
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -160,11 +160,12 @@ def _asked_names(spaces: Namespaces, lab: Lab, begin: str, aim: TraceTarget) -> 
 
 def _watched(spaces: Namespaces, instruments: Instruments, traced: Traced, begin: str, aim: TraceTarget) -> _Seen:
     assert aim.address
-    lab, question = traced.lab, Conversation(begin, aim.address, aim.kind, aim.port)
-    observation = watch(spaces, instruments, lab.name, question, _relays(lab, aim))
+    lab, conversation = traced.lab, Conversation(begin, aim.address, aim.kind, aim.port)
+    observation = watch(spaces, instruments, lab.name, conversation, _relays(lab, aim))
     there, back = both_ways(observation)
     relay = [one for what in (What.REQUEST, What.REPLY) for one in stations(observation.relayed, (), what)]
-    routes = routes_taken(spaces, lab.name, [asked(station) for station in (*there, *back, *relay)])
+    questions = (question for one in (*there, *back, *relay) for question in (asked(one), asked_first(one)))
+    routes = routes_taken(spaces, lab.name, filter(None, questions))
     return _Seen(observation, there, back, relay, routes, _as_listed(spaces, lab.name, traced.state, observation))
 
 

@@ -37,7 +37,9 @@ _STYLES: dict[str, dict[str, Any]] = {
 
 def trace(
     name: RunningLab,
-    sender: Annotated[str, typer.Argument(metavar="FROM", autocompletion=probed, help="A pod, a node or a client.")],
+    sender: Annotated[
+        str, typer.Argument(metavar="FROM", autocompletion=probed, help="A pod, a node or a client.")
+    ] = "",
     to: Annotated[
         str,
         typer.Argument(
@@ -142,6 +144,8 @@ def _print_all(journeys: Sequence[Journey], *, reply: bool) -> None:
 def _dumped(dumps: Sequence[Path], sender: str, to: str, more: str, kind: Kind | None) -> Sequence[Journey]:
     if more:
         raise UsageError("--dump stands for LAB: nslab trace --dump DIR FROM TO:PORT")
+    if not to:
+        raise UsageError(f"say where it goes: nslab trace --dump DIR {sender} TO:PORT")
     from nslab.app.dumps import dumped_hosts, trace_dumps
 
     return trace_dumps(dumped_hosts(dumps), sender, to, kind)

@@ -14,7 +14,7 @@ from nslab.probes.probe import Kind
 from nslab.quote import fill
 from nslab.trace.balanced import balanced
 from nslab.trace.branch import LO, Branch, Nat, ended, header_of, times
-from nslab.trace.hops import NO_FORWARDING, Action, End, Hop
+from nslab.trace.hops import NO_FORWARDING, TTL_OVER, Action, End, Hop, route_cause
 from nslab.trace.rules.packet import ICMP, TCP, UDP, HookPacket
 
 if TYPE_CHECKING:
@@ -105,7 +105,9 @@ class Predictor(ABC):
         """What OUTPUT translates is routed once more. `first`: the way that it had before."""
         for on, again in self.hosts.ways(after):
             way = first if again.error else again
-            sent = self.hosts.hop(branch, Action.SEND, dev=way.dev, way=way).hops
+            *before, own = self.hosts.hop(branch, Action.SEND, dev=way.dev, way=way).hops
+            translated = on.packet.destination != branch.packet.destination
+            sent = (*before, changed(own, cause=route_cause(first if translated else None, way)))
             mtu = self.hosts.mtu(on.ns, way.dev)
             since = (changed(hop, dev=way.dev, mtu=mtu) for hop in on.hops[len(branch.hops) :])
             moved = changed(on, hops=(*sent, *since))
@@ -163,6 +165,9 @@ class Predictor(ABC):
             return
         if way.error:
             yield self.hosts.lost(branch, dev, way.error)
+            return
+        if branch.packet.ttl <= 1:
+            yield self.hosts.lost(branch, dev, TTL_OVER)
             return
         branch = changed(branch, packet=changed(branch.packet, ttl=branch.packet.ttl - 1))
         for after in self.hosts.through(branch, "FORWARD", iif=dev, oif=way.dev):

@@ -15,7 +15,7 @@ from nslab.admission.load import load
 from nslab.app.change import configure
 from nslab.app.down import down
 from nslab.app.predict import predict
-from nslab.app.trace import trace
+from nslab.app.trace import trace, tracing
 from nslab.app.up import up
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import UsageError
@@ -314,6 +314,40 @@ def test_a_rule_by_hand_in_kube_proxys_chain_of_nft(lab: Lab) -> None:
         configured(lab, "iptables", "IPIP")
     assert (dropped.end, dropped.hops[-1].by) == (End.DROPPED, BY_HAND)
     assert (journey.end, only(journey, Action.DNAT).by) == (End.DELIVERED, "kube-proxy")
+
+
+def test_several_packets_of_one_tracer(lab: Lab) -> None:
+    """It reads rules again that have changed, and what waits for the next packet traces none."""
+    drop = f"FORWARD -d {address(lab, 'one')} -m comment --comment mine -j DROP"
+    configured(lab, "iptables", "IPIP")
+    with tracing(lab.name) as tracer:
+        ends = [tracer.trace("box", "svc/one").end]
+        assert "nslab-trace" not in run(lab, "node2", "nft list tables")
+        run(lab, "node2", f"iptables -I {drop}")
+        try:
+            dropped = tracer.trace("box", "svc/one")
+        finally:
+            run(lab, "node2", f"iptables -D {drop}")
+        found = [tracer.trace("box", to) for to in ("svc/one", "two-1:8080", "svc/one")]
+    assert (dropped.end, dropped.hops[-1].matches[-1].comment) == (End.DROPPED, "mine")
+    assert {*ends, *(journey.end for journey in found)} == {End.DELIVERED}
+    assert [journey.deviation for journey in found] == ["", "", ""]
+    assert [str(journey.hops[0].header.target) for journey in found] == [
+        "10.96.1.1",
+        address(lab, "two-1"),
+        "10.96.1.1",
+    ]
+    assert actions(found[0]) == TUNNEL
+
+
+def test_a_tracer_sees_a_lab_that_was_changed(lab: Lab) -> None:
+    with tracing(lab.name) as tracer:
+        configured(lab, "iptables", "IPIP")
+        tunnelled = tracer.trace("box", "svc/one")
+        configured(lab, "nftables", "None")
+        direct = tracer.trace("box", "svc/one")
+    assert (actions(tunnelled), actions(direct)) == (TUNNEL, DIRECT)
+    assert (tunnelled.deviation, direct.deviation) == ("", "")
 
 
 class Lost(NamedTuple):
