@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import struct
 import threading
 import time
 from contextlib import contextmanager, suppress
-from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ OTHERHOST, OUTGOING = 3, 4
 _ETH_P_ALL = 3
 _SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 33, 35
 _BUFFER, _LENGTH = 1 << 21, 512
+_SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
+_STAMPING: list[socket.socket] = []
+"""A socket that asks for it, once there is one."""
 
 
 class Frame(NamedTuple):
@@ -36,22 +39,42 @@ class Frame(NamedTuple):
     data: bytes
 
 
-@cache
-def _stamping() -> socket.socket:
-    """Has the kernel stamp all packets for as long as this process runs; for who is at home.
+def begin_to_stamp(spaces: Namespaces) -> None:
+    """Have the kernel stamp all packets for as long as this process runs.
 
     It begins a moment after the first socket asks for it. What comes earlier has the time at which it is read, which
-    says nothing about the order.
+    says nothing about the order. So a packet of a namespace without a name tells when it does.
     """
+    if _STAMPING:
+        return
+    spaces.home()
+    _STAMPING.append(_stamped())
+    with spaces.throwaway(), _stamped() as sock:
+        fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("16sH", b"lo", _IFF_UP))
+        sock.bind(("127.0.0.1", 0))
+        sock.settimeout(1)
+        read = stamped = 0
+        while stamped >= read:
+            sock.sendto(b"", sock.getsockname())
+            read = time.time_ns()
+            stamped = _stamp(sock.recvmsg(1, socket.CMSG_SPACE(16))[1][0][2])
+
+
+def _stamped() -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
     return sock
 
 
+def _stamp(data: bytes) -> int:
+    """Nanoseconds since 1970."""
+    seconds, nanoseconds = struct.unpack("qq", data)
+    return int(seconds) * 10**9 + int(nanoseconds)
+
+
 def tap(spaces: Namespaces, ns: str) -> socket.socket:
     """A packet socket for all interfaces of a namespace, with time stamps."""
-    spaces.home()
-    _stamping()
+    begin_to_stamp(spaces)
     spaces.enter(ns)
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, socket.htons(_ETH_P_ALL))
     sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
@@ -105,6 +128,5 @@ def frames(name: str, sock: socket.socket) -> Iterator[Frame]:
     with suppress(BlockingIOError):
         while True:
             data, extras, _, (dev, kind, way, *_) = sock.recvmsg(_LENGTH, socket.CMSG_SPACE(16))
-            seconds, nanoseconds = struct.unpack("qq", extras[0][2])
             if kind in (ETH_P_IP, ETH_P_ARP):
-                yield Frame(seconds * 10**9 + nanoseconds, name, dev, kind, way, data)
+                yield Frame(_stamp(extras[0][2]), name, dev, kind, way, data)
