@@ -116,8 +116,9 @@ def _not_predicted(
     found: dict[Pair, Cause] = {}
     for result in every:
         if result.probe.pair not in cells:
-            other = alike(predicted, result, traits) or predicted[0]
-            found[result.probe.pair] = as_of(cells[other.probe.pair], _of_pair(other))
+            other = alike(predicted, result, traits)
+            few = Cause(f"not looked at: only {len(predicted)} of {len(every)} failures were", CauseKind.NOT_FOLLOWED)
+            found[result.probe.pair] = as_of(cells[other.probe.pair], _of_pair(other)) if other else few
     return found
 
 

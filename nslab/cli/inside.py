@@ -187,7 +187,7 @@ def _defaulted(wanted: str | None, containers: list[str]) -> None:
 def _example(lab: str) -> str:
     """A host of the lab that was named, if it is up."""
     known = [one for one in hosts(f"{lab}/") if one.partition("/")[2] not in ("control", "switch")]
-    return f"as in {known[0] if known else 'calico-two-node/pod-b'}"
+    return f"as in {min(known, default='calico-two-node/pod-b')}"
 
 
 def _split(host: str, more: Sequence[str], namespace: str) -> tuple[str, str]:

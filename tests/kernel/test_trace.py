@@ -213,6 +213,10 @@ def test_a_nodes_own_packet_has_an_entry_of_its_node(lab: Lab) -> None:
     journey = trace(lab.name, "node2", "svc/one")
     [entry] = [one for one in journey.connections if one.host == "node2"]
     assert entry.original.ends == journey.hops[0].header.ends
+    first, _, again = journey.hops[0].cause.partition("; after DNAT ")
+    assert first.startswith("route ")
+    assert address(lab, "one").rpartition(".")[0] in again
+    assert journey.hops[0].cause == predict(lab.name, "node2", "svc/one")[0].hops[0].cause
 
 
 def test_a_service_that_has_no_rule_for_the_packet_is_named(lab: Lab) -> None:
@@ -426,6 +430,10 @@ LOST = {
     "a TTL of one": Lost(
         "box", "sysctl -qw net.ipv4.ip_default_ttl=1", "", End.UNREACHABLE, ("node2", Action.LOST),
         ("node2 does not pass it on: its TTL is over",)),
+    "a rule that sets the TTL to one": Lost(
+        "node2", "nft add table ip mine; nft add chain ip mine p '{type filter hook prerouting priority -150;}'; "
+        "nft add rule ip mine p ip daddr 10.96.1.1 ip ttl set 1", "nft delete table ip mine", End.UNREACHABLE,
+        ("node2", Action.LOST), ("node2 does not pass it on: its TTL is over",)),
     "nobody has the address": Lost(
         "one", "ip addr del ONE/32 dev eth0", "", End.LOST, ("one", Action.LOST), ("one has no address ONE/32",)),
     "nobody listens": Lost("node1", "true", "", End.REFUSED, ("box", Action.RECEIVE), (
