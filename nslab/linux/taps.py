@@ -21,8 +21,16 @@ _ETH_P_ALL = 3
 _SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 33, 35
 _BUFFER, _LENGTH = 1 << 21, 512
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
-_STAMPING: list[socket.socket] = []
-"""A socket that asks for it, once there is one."""
+
+
+class _Stamping:
+    """The socket that asks for stamps, once there is one; whether the kernel heeds it."""
+
+    sock: socket.socket | None = None
+    ready = False
+
+
+_stamping = _Stamping()
 
 
 class Frame(NamedTuple):
@@ -39,16 +47,21 @@ class Frame(NamedTuple):
     data: bytes
 
 
-def begin_to_stamp(spaces: Namespaces) -> None:
-    """Have the kernel stamp all packets for as long as this process runs.
+def ask_for_stamps(spaces: Namespaces) -> None:
+    """Have the kernel stamp all packets for as long as this process runs; it begins some milliseconds later."""
+    if not _stamping.sock:
+        spaces.home()
+        _stamping.sock = _stamped()
 
-    It begins a moment after the first socket asks for it. What comes earlier has the time at which it is read, which
-    says nothing about the order. So a packet of a namespace without a name tells when it does.
+
+def _wait_for_stamps(spaces: Namespaces) -> None:
+    """Until packets of a namespace without a name are stamped when they come.
+
+    Before that they have the time at which they are read, which says nothing about their order.
     """
-    if _STAMPING:
+    ask_for_stamps(spaces)
+    if _stamping.ready:
         return
-    spaces.home()
-    _STAMPING.append(_stamped())
     with spaces.throwaway(), _stamped() as sock:
         fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("16sH", b"lo", _IFF_UP))
         sock.bind(("127.0.0.1", 0))
@@ -58,6 +71,7 @@ def begin_to_stamp(spaces: Namespaces) -> None:
             sock.sendto(b"", sock.getsockname())
             read = time.time_ns()
             stamped = _stamp(sock.recvmsg(1, socket.CMSG_SPACE(16))[1][0][2])
+    _stamping.ready = True
 
 
 def _stamped() -> socket.socket:
@@ -74,7 +88,7 @@ def _stamp(data: bytes) -> int:
 
 def tap(spaces: Namespaces, ns: str) -> socket.socket:
     """A packet socket for all interfaces of a namespace, with time stamps."""
-    begin_to_stamp(spaces)
+    _wait_for_stamps(spaces)
     spaces.enter(ns)
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, socket.htons(_ETH_P_ALL))
     sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nslab import probes
+from nslab.app.change import configure
 from nslab.app.predict import predict
 from nslab.app.trace import tracing
 from nslab.lab.find import names
-from nslab.lab.types import ProxyMode
+from nslab.lab.types import Encapsulation, ProxyMode
 from nslab.linux.netns import Namespaces
 from nslab.linux.observe.host import read_host
 from nslab.linux.stored_lab import stored_lab
@@ -38,6 +39,18 @@ LABS = (
 )
 EACH = 1 if SLOW else 9
 """One question in so many is asked."""
+OTHERWISE = (
+    [
+        *(("calico-two-node", "encapsulation", str(one)) for one in Encapsulation),
+        *(("calico-cross-subnet", "encapsulation", str(one)) for one in Encapsulation),
+        *(("external-traffic", "proxy-mode", mode) for mode in ("nftables", "userspace")),
+        *(("kubenet-two-node", "proxy-mode", mode) for mode in ("nftables", "userspace")),
+        *(("node-port", "proxy-mode", mode) for mode in ("nftables", "userspace")),
+    ]
+    if SLOW
+    else [("calico-cross-subnet", "encapsulation", "VXLANCrossSubnet")]
+)
+"""A lab, and what is set otherwise in it."""
 
 
 def faults(journey: Journey, *, reach: bool) -> Iterator[str]:
@@ -93,10 +106,12 @@ def _end(journey: Journey) -> End:
     return End.LOST if journey.end is End.UNREACHABLE else journey.end
 
 
-@pytest.mark.parametrize("shipped", LABS)
-def test_each_hop_begins_where_the_last_one_ended(shipped: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("shipped", "setting", "value"), [*((name, "", "") for name in LABS), *OTHERWISE])
+def test_each_hop_begins_where_the_last_one_ended(shipped: str, setting: str, value: str, tmp_path: Path) -> None:
     lab = OwnLab(tmp_path, shipped)
     lab.up_here()
+    if setting:
+        configure(lab.name, {setting: value})
     wrong = []
     try:
         asked = [*dict.fromkeys(questions(stored_lab(lab.name)))][::EACH]

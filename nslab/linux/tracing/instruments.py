@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.linux.taps import begin_to_close, drain, tap
+from nslab.linux.taps import ask_for_stamps, begin_to_close, drain, tap
 from nslab.linux.tracing.kernel_trace import KernelTrace
 from nslab.linux.tracing.rule_texts import RuleTexts
 
@@ -21,6 +21,7 @@ class Instruments:
     """Opened when they are used first; `begin_to_close` and leaving the context close them."""
 
     def __init__(self, spaces: Namespaces) -> None:
+        ask_for_stamps(spaces)
         self.trace = KernelTrace(spaces)
         self.texts = RuleTexts()
         self._spaces = spaces
