@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from nslab.app.moment import moment, steady
 from nslab.compiler import compile_lab
 from nslab.compiler.networks import network
 from nslab.compiler.written_by import WrittenBy
@@ -18,10 +19,11 @@ from nslab.linux.observe.host import read_host
 from nslab.linux.observe.objects import Running, observe
 from nslab.linux.observe.processes import held
 from nslab.linux.processes import status
+from nslab.linux.processes.control import ControlClient
 from nslab.linux.processes.stopped import stopped
-from nslab.linux.stored_lab import StoredLab, changed_at, stored_lab
+from nslab.linux.stored_lab import StoredLab, stored_lab
 from nslab.linux.timeouts import scaled
-from nslab.linux.visits import is_changing, visiting
+from nslab.linux.visits import visiting
 from nslab.objects.names import netns
 from nslab.objects.needs import demand
 from nslab.objects.plan import Add, diff, undone
@@ -92,15 +94,14 @@ _PAUSE = 0.02
 def drift_of(name: str) -> Drift:
     """Compare a running lab with its stored desired state.
 
-    What differs while the lab is being changed is looked at again, for at most `CHANGING` seconds.
+    What differs while the lab changes, or is being changed, is looked at again, for at most `CHANGING` seconds.
     """
     deadline = time.monotonic() + CHANGING
-    with visiting(name), Namespaces() as spaces:
+    with visiting(name), Namespaces() as spaces, ControlClient(name) as control:
         while True:
-            before, lab = changed_at(name), stored_lab(name)
+            before, lab = moment(name, control), stored_lab(name)
             found = compare(spaces, as_seen(lab), (lab, *StoredLab(folder(name)).before()))
-            steady = changed_at(name) == before and not is_changing(name)
-            if steady or not found.plan or time.monotonic() > deadline:
+            if not found.plan or steady(name, before, control) or time.monotonic() > deadline:
                 return found
             time.sleep(_PAUSE)
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from nslab import probes
 from nslab.app.drift import drift_of
 from nslab.app.listener import QUIET
-from nslab.dataclass import dataclass
+from nslab.app.moment import moment, steady
+from nslab.dataclass import dataclass, replace
 from nslab.linux.netns import Namespaces
 from nslab.linux.prober.hosts import ask
 from nslab.linux.prober.services import ask_services
+from nslab.linux.processes.control import ControlClient
 from nslab.linux.visits import visiting
 from nslab.objects.names import host
 from nslab.probes.verdict import KUBE_PROXY
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from nslab.probes.cause import Cause
 
     Progress = Callable[[int, int], None]
+
+ROUNDS = 6
+"""How often all is asked at most, while the lab changes by itself: pods become ready, or end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +76,18 @@ def probe(
 
     `hosts`, `services`: progress of each round.
     """
-    with visiting(name):
-        return _probed(name, sources, targets, hosts, services)
+    with visiting(name), ControlClient(name) as control:
+        rounds = 0
+        while True:
+            before, rounds = moment(name, control), rounds + 1
+            found = _asked(name, sources, targets, hosts, services)
+            # If the lab has changed meanwhile, what was expected may be wrong, and not the answers.
+            if found.good or rounds == ROUNDS or steady(name, before, control):
+                return _with_causes(found)
 
 
-def _probed(name: str, sources: Sequence[str], targets: Sequence[str], hosts: Progress, services: Progress) -> Probed:
+def _asked(name: str, sources: Sequence[str], targets: Sequence[str], hosts: Progress, services: Progress) -> Probed:
+    """All questions and their answers, without causes."""
     drift = drift_of(name)
     lab = probes.with_learned_routes(drift.lab, drift.plan)
     survey = probes.survey(lab, drift.host, sources, targets)
@@ -86,9 +98,14 @@ def _probed(name: str, sources: Sequence[str], targets: Sequence[str], hosts: Pr
         results = ask(spaces, name, survey.places, survey.probes, progress=hosts)
         if asked:
             calls = ask_services(spaces, name, asked, drift.lab.dns_address, progress=services)
-    explanations = _explained(drift, survey.places, [result for result in results if result.wrong])
-    reasons, calls = _reasons(drift, survey.places, explanations, calls)
-    return Probed(drift, lab, survey, results, explanations, asked, calls, reasons)
+    return Probed(drift, lab, survey, results, {}, asked, calls, {})
+
+
+def _with_causes(found: Probed) -> Probed:
+    drift, places = found.drift, found.survey.places
+    explanations = _explained(drift, places, [result for result in found.results if result.wrong])
+    reasons, calls = _reasons(drift, places, explanations, found.calls)
+    return replace(found, explanations=explanations, reasons=reasons, calls=calls)
 
 
 def _explained(drift: Drift, places: Sequence[ProbeHost], wrong: list[Result]) -> Causes:

@@ -143,13 +143,14 @@ def test_down_twice_and_of_what_never_was(own: OwnLab) -> None:
 
 def test_down_with_people_inside(own: OwnLab) -> None:
     own.up()
+    long = str(10**6 + os.getpid())  # seconds; nobody else sleeps as long
     inside = [
-        subprocess.Popen(["ip", "netns", "exec", own.ns("pod-b"), "sleep", "infinity"]),
-        call("exec", f"{own.name}/pod-b", "--", "sleep", "infinity"),
-        call("exec", f"{own.name}/node1", "--", "sh", "-c", "sleep infinity & sleep infinity"),
+        subprocess.Popen(["ip", "netns", "exec", own.ns("pod-b"), "sleep", long]),
+        call("exec", f"{own.name}/pod-b", "--", "sleep", long),
+        call("exec", f"{own.name}/node1", "--", "sh", "-c", f"sleep {long} & sleep {long}"),
         # It went into a namespace of its own, and gave up the mark; its parent is still inside.
         subprocess.Popen(
-            ["ip", "netns", "exec", own.ns("node1"), "sh", "-c", "env -i /usr/bin/unshare --net sleep infinity; true"]
+            ["ip", "netns", "exec", own.ns("node1"), "sh", "-c", f"env -i /usr/bin/unshare --net sleep {long}; true"]
         ),
         # It ignores what can be ignored.
         subprocess.Popen(
@@ -160,14 +161,14 @@ def test_down_with_people_inside(own: OwnLab) -> None:
                 own.ns("client"),
                 "sh",
                 "-c",
-                "trap '' TERM HUP INT; sleep infinity; sleep infinity",
+                f"trap '' TERM HUP INT; sleep {long}; sleep {long}",
             ]
         ),
     ]
-    until(lambda: sum("sleep" in words(pid) for pid in own_descendants(inside)) >= 6)
+    until(lambda: sleepers(long) == 6)  # a call of `exec` that still starts when the lab goes ends by itself
     people = own_descendants(inside)
     own.down()
-    until(lambda: own.left() == [], 2)  # what was killed as a group may still be on its way out
+    assert own.left() == []
     for process in inside:
         process.wait(5)
         process.communicate()
@@ -185,6 +186,11 @@ def own_descendants(roots: list[subprocess.Popen[str]]) -> set[int]:
         grown = not children <= found
         found |= children
     return found
+
+
+def sleepers(seconds: str) -> int:
+    """How many processes are a `sleep` of so many seconds, and not on their way to be one."""
+    return [words(int(pid)) for pid in filter(str.isdigit, os.listdir("/proc"))].count(f"sleep {seconds} ")
 
 
 def words(pid: int) -> str:

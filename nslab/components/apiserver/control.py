@@ -164,6 +164,8 @@ class ControlServer:
                 services = [json.loads(text) for text in self.controller.published.values()]
                 known = {"generation": self.generation, "services": services, "pods": self.controller.pods()}
                 return {"ok": True, **known, "proxies": proxies}
+            case "progress":
+                return {"ok": True, "generation": self.generation, "followed": self.followed}
             case "stop":
                 os.unlink(f"{self._run}/{rundir.CONTROL_SOCKET}")
                 peer.send({"ok": True})
@@ -171,6 +173,13 @@ class ControlServer:
             case op:
                 return {"error": f"unknown request: {op}"}
         return {"ok": True}
+
+    @property
+    def followed(self) -> bool:
+        """Whether all kube-proxies that watch have acknowledged everything that concerns them."""
+        if not self.generation:
+            return True  # there is nothing to follow yet
+        return not any(watcher.works or watcher.dirty != set() for watcher in self.watchers.values())
 
     def put(
         self,

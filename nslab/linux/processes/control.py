@@ -79,8 +79,13 @@ class ControlClient:
         """Return the state of control: generation, services, pods, and the progress of each node's kube-proxy."""
         return self._ask({"op": "get"})
 
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        deadline = time.monotonic() + TIMEOUT
+    def progress(self, seconds: float) -> tuple[int, bool]:
+        """The generation of the Services, and whether all kube-proxies have followed. Refused after so many seconds."""
+        answer = self._ask({"op": "progress"}, seconds)
+        return int(answer["generation"]), bool(answer["followed"])
+
+    def _ask(self, request: dict[str, Any], seconds: float = TIMEOUT) -> dict[str, Any]:
+        deadline = time.monotonic() + seconds
         try:
             line = self._connected()
             answers = line.send([request], deadline)

@@ -248,6 +248,19 @@ def test_then_only_what_changed_and_all_that_came_meanwhile_in_one(desk: Desk) -
     assert (keys(listed), listed["removed"], "whole" in listed) == (["b"], ["default/c"], False)
 
 
+def test_who_asks_how_far_kube_proxies_are_is_told_whether_all_have_followed(desk: Desk) -> None:
+    proxy, user = desk.caller(), desk.caller()
+    proxy.say(op="watch", node="node1")
+    assert user.asks(op="progress") == {"ok": True, "generation": 0, "followed": True}
+    desk.caller().say(op="put", services=[service("a", "default/x")], whole=True)
+    (listed,) = proxy.heard()
+    assert not user.asks(op="progress")["followed"]
+    proxy.synced(listed["generation"])
+    assert user.asks(op="progress") == {"ok": True, "generation": listed["generation"], "followed": True}
+    desk.caller().say(op="status", node="node1", pods={"default/x": UNREADY})
+    assert user.asks(op="progress") == {"ok": True, "generation": listed["generation"] + 1, "followed": False}
+
+
 def test_a_put_that_changes_nothing_tells_nobody(desk: Desk) -> None:
     proxy, user = desk.caller(), desk.caller()
     user.asks(op="put", services=[service("a")], whole=True)
