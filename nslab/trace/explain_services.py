@@ -72,10 +72,14 @@ def explain_call(result: CallResult, lab: str, differences: Plan, evidence: Evid
 
 
 def lost_pods(result: CallResult, evidence: Evidence) -> tuple[str, ...]:
-    """The pods that were drawn and did not answer."""
-    pods = {answer.pod for answer in result.call.answers}
-    drawn = dict.fromkeys(evidence.owner(trail.drew) for trail in evidence.lost)
-    return tuple(pod for pod in drawn if pod in pods)
+    """The pods that were drawn and did not answer. Who answered the call itself may be slow when it is repeated."""
+    answers = result.call.answers
+    pods, heard = {one.pod for one in answers}, {one.pod for one in answers if one.hostname in result.answered}
+    drawn: dict[str, bool] = {}
+    for trail in evidence.lost:
+        pod = evidence.owner(trail.drew)
+        drawn[pod] = drawn.get(pod, True) and trail.reached
+    return tuple(pod for pod, reached in drawn.items() if pod in pods and not (reached and pod in heard))
 
 
 def silent_pods(result: CallResult, evidence: Evidence) -> Sequence[str]:
