@@ -63,7 +63,7 @@ def test_a_pod_typed_as_kubectl_has_it_is_recognized(lab: RunningLab) -> None:
         done = nslab(*call)
         assert (done.returncode, done.stdout, done.stderr) == (2, "", sentence)
     done = nslab("exec", lab.name, "nosuch", "--", "true")
-    assert done.stderr == f"nslab: {lab.name} names no host: write LAB/HOST; as in calico-two-node/pod-b\n"
+    assert done.stderr == f"nslab: {lab.name} names no host: write LAB/HOST; as in {lab.name}/client\n"
     done = nslab("shell", f"{lab.name}/pod-b", "true")
     assert (done.returncode, done.stderr.splitlines()[-1]) == (2, "Error: Got unexpected extra argument (true)")
     assert nslab("logs", f"{lab.name}/pod-b", "app").stdout == nslab("logs", f"{lab.name}/pod-b", "-c", "app").stdout
