@@ -24,7 +24,7 @@ from nslab.api.cells import (
     slice_endpoints,
     slice_ports,
 )
-from nslab.api.duration import since
+from nslab.api.duration import duration, seconds_of, since
 from nslab.api.pod_status import counted_containers, pod_status, ready_containers, restarts, restarts_text
 
 
@@ -96,6 +96,19 @@ def _job_status(one: Object, _: float) -> str:
 def _completions(one: Object, _: float) -> str:
     wanted = one["spec"].get("completions", 1)
     return f"{one.get('status', {}).get('succeeded', 0)}/{wanted}"
+
+
+def _job_duration(one: Object, now: float) -> str:
+    status = one.get("status", {})
+    if not status.get("startTime"):
+        return ""
+    end = seconds_of(status["completionTime"]) if status.get("completionTime") else now
+    return duration(end - seconds_of(status["startTime"]))
+
+
+def _last_schedule(one: Object, now: float) -> str:
+    last = one.get("status", {}).get("lastScheduleTime")
+    return since(last, now) if last else NONE
 
 
 def _node_status(one: Object, _: float) -> str:
@@ -207,11 +220,22 @@ TABLES: dict[str, tuple[Column, ...]] = {
         *CONTAINERS,
         SELECTOR,
     ),
-    "Job": (NAME, Column("STATUS", _job_status), Column("COMPLETIONS", _completions), AGE, *CONTAINERS, SELECTOR),
+    "Job": (
+        NAME,
+        Column("STATUS", _job_status),
+        Column("COMPLETIONS", _completions),
+        Column("DURATION", _job_duration),
+        AGE,
+        *CONTAINERS,
+        SELECTOR,
+    ),
     "CronJob": (
         NAME,
         Column("SCHEDULE", at("spec", "schedule")),
+        Column("TIMEZONE", at("spec", "timeZone")),
         Column("SUSPEND", lambda one, _: str(one["spec"].get("suspend", False))),
+        Column("ACTIVE", lambda one, _: str(len(one.get("status", {}).get("active", ())))),
+        Column("LAST SCHEDULE", _last_schedule),
         AGE,
     ),
     "Node": (

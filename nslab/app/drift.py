@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from nslab.app import controllers
 from nslab.app.moment import moment, steady
 from nslab.compiler import compile_lab
 from nslab.compiler.networks import network
@@ -57,6 +58,8 @@ class Drift:
     """What is there and is not the lab's, in the order in which it would be taken away."""
     stopped: tuple[tuple[Process, int], ...] = ()
     """The processes that exist but are stopped (SIGSTOP), each with its pid."""
+    idle: bool = False
+    """Controllers have something to do, and their process does not run."""
 
     @property
     def unmanaged(self) -> dict[str, list[str]]:
@@ -94,14 +97,17 @@ _PAUSE = 0.02
 def drift_of(name: str) -> Drift:
     """Compare a running lab with its stored desired state.
 
-    What differs while the lab changes, or is being changed, is looked at again, for at most `CHANGING` seconds.
+    What differs while the lab changes, or is being changed, or its controllers are about to start, is looked at again,
+    for at most `CHANGING` seconds.
     """
     deadline = time.monotonic() + CHANGING
     with visiting(name), Namespaces() as spaces, ControlClient(name) as control:
         while True:
             before, lab = moment(name, control), stored_lab(name)
             found = compare(spaces, as_seen(lab), (lab, *StoredLab(folder(name)).before()))
-            if not found.plan or steady(name, before, control) or time.monotonic() > deadline:
+            found = replace(found, idle=controllers.are_missing(lab))
+            rests = not found.plan or steady(name, before, control)
+            if (rests and not found.idle) or time.monotonic() > deadline:
                 return found
             time.sleep(_PAUSE)
 

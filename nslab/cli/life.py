@@ -101,7 +101,7 @@ def up(
     for line in notes:
         note(line)
     written_or_exit(done.failed)
-    ready_or_exit(done.not_ready, unready_note(lab.name, done.unready))
+    ready_or_exit((*done.not_ready, *done.stuck), unready_note(lab.name, done.unready))
 
 
 def _to_take_away(name: str, *, yes: bool) -> Sequence[Unmanaged]:
@@ -134,7 +134,7 @@ def diff(name: RunningLab, output: Output = Format.TABLE) -> None:
     from nslab.views.changes import changes, mending, standing_still
 
     found = drift_of(name)
-    lines = [*changes(found.lab, found.plan), *standing_still(found.stopped)]
+    lines = [*changes(found.lab, found.plan), *standing_still(found.stopped, idle=found.idle)]
     if output is not Format.TABLE:
         document({"differences": lines, "commands": mending(found.plan), "unmanaged": found.unmanaged}, output)
     else:

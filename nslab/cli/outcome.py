@@ -20,7 +20,7 @@ def unready_note(lab: str, pods: Sequence[str], most: int = 3) -> str:
 
 
 def ready_or_exit(not_ready: Sequence[object], others: str = "") -> None:
-    """Return if every container is ready; else print those that are not, and exit with 1. `others`: the last line."""
+    """Return if every container and rollout is; else print those that are not, and exit with 1. `others`: last line."""
     import typer
 
     for container in not_ready:
