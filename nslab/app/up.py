@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nslab.app.listener import Listener
     from nslab.lab.types import Lab
     from nslab.linux.processes.agents import NotReady
+    from nslab.linux.processes.spawner import Interpreter
     from nslab.objects.unmanaged import Unmanaged
 
 
@@ -49,14 +50,21 @@ class Up:
     unready: tuple[str, ...] = ()
 
 
-def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwanted: Sequence[Unmanaged] = ()) -> Up:
+def up(
+    lab: Lab,
+    listener: Listener = QUIET,
+    goals: str | None = None,
+    unwanted: Sequence[Unmanaged] = (),
+    early: Interpreter | None = None,
+) -> Up:
     """Bring a lab up, repair it, or change it to match its file. Refused if the kernel refuses a step.
 
     After a failure the inverse plan restores a running lab; a fresh one is removed as a whole, as `down` does, which
     needs no plan and takes half as long.
 
     `goals`: the text of the check file to store with the lab; "": there is none; None: keep the stored one.
-    `unwanted`: unmanaged objects in its namespaces, to be removed first.
+    `unwanted`: unmanaged objects in its namespaces, to be removed first. `early`: an interpreter for its processes that
+    the caller has started already.
     """
     started = time.monotonic()
     with (
@@ -64,7 +72,7 @@ def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwanted:
         private(),
         owned.locked(lab.name, "up", listener.busy),
         Namespaces() as spaces,
-        Agents(lab.name, folder(lab.name)) as agents,
+        Agents(lab.name, folder(lab.name), early) as agents,
         contextlib.ExitStack() as undo,
     ):
         fresh = not owned.exists(lab.name)

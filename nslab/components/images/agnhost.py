@@ -18,6 +18,7 @@ import time
 
 from nslab.components.runtime.loop import AT_ONCE, READ, WRITE, Loop
 from nslab.components.runtime.loop import accept as accept_on
+from nslab.runtime.handlers import handle
 from nslab.wire import http
 
 TYPE_CHECKING = False
@@ -48,7 +49,7 @@ def run(serve: Callable[[Loop], None], report: int) -> Never:
     """Open what `serve` opens, and serve until a signal comes."""
     for number in (signal.SIGTERM, signal.SIGINT):
         # PID 1 of a pid namespace gets only signals that it has a handler for.
-        signal.signal(number, lambda *_: os._exit(0))
+        handle(number, lambda *_: os._exit(0))
     loop = Loop()
     try:
         serve(loop)
