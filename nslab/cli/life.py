@@ -99,7 +99,7 @@ def up(
 
     with Interpreter() as early:  # it imports while this process does, and reads the lab
         from nslab.app.up import up as bring_up
-        from nslab.exercises.read import goals_beside
+        from nslab.exercises.beside import goals_beside
         from nslab.linux import signals
 
         lab, notes = _noted(source, encapsulation, proxy_mode)
