@@ -16,6 +16,7 @@ import socket
 from nslab import rundir, syscall
 from nslab.components.apiserver import control
 from nslab.components.kubelet import process, standin
+from nslab.components.kubelet.rights import Rights
 from nslab.components.runtime.lastwords import complain
 from nslab.components.runtime.node_context import NET, NodeContext
 from nslab.components.runtime.rootfs import Template
@@ -53,6 +54,7 @@ def serve(descriptor: int) -> None:
     memory.show(memory.process_title(f"nslab-spawner {lab}", {VARIABLE: mark(f"nslab.{lab}.", "spawner")}))
     handle(signal.SIGINT, IGNORE)  # Ctrl-C is for `up`, whose rollback needs the spawner
     handle(signal.SIGCHLD, IGNORE)  # the kernel reaps nodes' processes
+    Rights()  # what it works out once and keeps would be each child's own memory
     groups = Groups(run)
     # Through a descriptor: `_shed_mounts` detaches the folder's mount.
     folder = f"/proc/self/fd/{os.open(run, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)}"
