@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from nslab.dataclass import replace
 from nslab.errors import LabFileError, UsageError
+from nslab.lab.network_rules import BACKENDS, RULES, fields
 from nslab.lab.types import Encapsulation, ProxyMode, Scheduler
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ SCHEDULERS = tuple(map(str, Scheduler))
 SETTINGS: dict[str, tuple[str, ...]] = {
     "proxy-mode": tuple(map(str, ProxyMode)),
     "encapsulation": tuple(map(str, Encapsulation)),
+    "backend": tuple(BACKENDS[kind]["backend"] for kind in (Encapsulation.VXLAN, Encapsulation.NONE)),
     "scheduler": SCHEDULERS,
 }
 
@@ -35,16 +37,28 @@ def setting(text: str) -> tuple[str, str]:
 
 def with_settings(lab: Lab, settings: Mapping[str, str]) -> Lab:
     """The lab with other settings. Raises UsageError if they exclude each other, as for a lab file."""
-    encapsulation = Encapsulation(settings.get("encapsulation", lab.encapsulation))
+    encapsulation = _encapsulation(lab, settings)
     mode = ProxyMode(settings.get("proxy-mode", lab.proxy_mode))
     if "scheduler" in settings and mode is not ProxyMode.IPVS:
         raise UsageError(f"a scheduler is IPVS's, and proxy-mode {mode} has none; add proxy-mode={ProxyMode.IPVS}")
     return _anew(replace(lab, scheduler=settings.get("scheduler", lab.scheduler)), encapsulation, mode)
 
 
+def _encapsulation(lab: Lab, settings: Mapping[str, str]) -> Encapsulation:
+    backends = RULES[lab.plugin].backends
+    if "backend" in settings and not backends:
+        raise UsageError(f"plugin {lab.plugin} has no backend; a backend is flannel's")
+    if "encapsulation" in settings and backends:
+        raise UsageError(f"plugin {lab.plugin} has no encapsulation; it has a backend in its place")
+    if backend := settings.get("backend"):
+        return Encapsulation.NONE if BACKENDS[Encapsulation.NONE]["backend"] == backend else Encapsulation.VXLAN
+    return Encapsulation(settings.get("encapsulation", lab.encapsulation))
+
+
 def values(lab: Lab) -> dict[str, str]:
     """The settings of a lab; it has a scheduler in ipvs mode alone."""
-    found = {"proxy-mode": str(lab.proxy_mode), "encapsulation": str(lab.encapsulation)}
+    crossing = {name: str(value) for name, value in fields(lab.plugin, lab.encapsulation).items() if name in SETTINGS}
+    found = {"proxy-mode": str(lab.proxy_mode), **crossing}
     return found | ({"scheduler": lab.scheduler} if lab.proxy_mode is ProxyMode.IPVS else {})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from nslab.admission import (
     validate_affinity,
@@ -21,6 +21,9 @@ from nslab.errors import FieldError, FieldPath
 from nslab.lab import plugins
 from nslab.lab.stream import Documents
 from nslab.lab.types import Encapsulation
+
+if TYPE_CHECKING:
+    from nslab.lab.lab_document import LabDocument
 
 RESERVED = ("switch", "control")
 """nslab's own hosts (`nslab.objects.names.RESERVED`; a test keeps the two equal)."""
@@ -70,11 +73,16 @@ def networks(found: Documents) -> Iterator[FieldError]:
 def settings(found: Documents) -> Iterator[FieldError]:
     """Settings do not exclude each other."""
     lab = found.lab
+    yield from _cni_fields(lab)
     if lab.encapsulation is not Encapsulation.NONE and lab.rules.encapsulation is Encapsulation.NONE:
         text = f"{lab.rules.label} no encapsulation, and this asks for {lab.encapsulation}"
         yield FieldError(lab.place("cni", "encapsulation"), f"{text}; remove it, or use plugin: calico")
-    if len(lab.subnets) > 1 and not lab.rules.subnets:
-        text = f"routes of plugin: {lab.plugin} go from node to node, which must share a subnet; use plugin: calico"
+    host_gw = lab.rules.backends and lab.encapsulation is Encapsulation.NONE
+    if len(lab.subnets) > 1 and (not lab.rules.subnets or host_gw):
+        routes, way_on = f"plugin: {lab.plugin}", "plugin: calico"
+        if host_gw:
+            routes, way_on = "backend: host-gw", "backend: vxlan"
+        text = f"routes of {routes} go from node to node, which must share a subnet; use {way_on}"
         yield FieldError(lab.place("networks", "nodes"), text)
     services = lab.service_network
     if lab.dns_address and lab.dns_address not in services:
@@ -87,6 +95,21 @@ def settings(found: Documents) -> Iterator[FieldError]:
         what = whose.get(lab.dns_address, "the broadcast")
         text = f"the name server cannot have the address {lab.dns_address}; it is {what} address"
         yield FieldError(lab.place("dns", "address"), text)
+
+
+def _cni_fields(lab: LabDocument) -> Iterator[FieldError]:
+    """flannel has a backend, the others have an encapsulation."""
+    if lab.rules.backends and "encapsulation" in lab.cni:
+        text = "flannel has no spec.cni.encapsulation; write backend: vxlan, or backend: host-gw"
+        yield FieldError(lab.place("cni", "encapsulation"), text)
+    elif lab.rules.backends and lab.cni.get("directRouting") and lab.cni["backend"] == "host-gw":
+        text = "spec.cni.directRouting goes with backend: vxlan; backend: host-gw has no tunnel at all"
+        yield FieldError(lab.place("cni", "directRouting"), text)
+    elif not lab.rules.backends:
+        for field in ("backend", "directRouting"):
+            if field in lab.cni:
+                text = f"spec.cni.{field} goes with plugin: flannel; remove it"
+                yield FieldError(lab.place("cni", field), text)
 
 
 def hosts(found: Documents) -> Iterator[FieldError]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nslab.dataclass import dataclass
 from nslab.errors import Refused
 from nslab.linux.processes import status
-from nslab.linux.stored_lab import changed_at
+from nslab.linux.stored_lab import changed_at, no_such_lab
 from nslab.linux.timeouts import scaled
 from nslab.linux.visits import is_changing
 
@@ -34,9 +34,11 @@ class Moment:
 
 
 def moment(name: str, control: ControlClient) -> Moment:
-    """The present moment of a running lab."""
-    # Pods first: their nodes report to control before they write what is read here.
-    changed, seen = changed_at(name), status.read_status(name)
+    """The present moment of a running lab. UsageError if there is none."""
+    changed = changed_at(name)
+    if not changed:
+        raise no_such_lab(name)
+    seen = status.read_status(name)  # before control is asked: nodes report there before they write this
     pods = tuple((key, bool(pod["ready"]), str(pod.get("phase"))) for key, pod in sorted(seen.items()))
     generation, followed = 0, True
     with contextlib.suppress(Refused):  # without control, or one that stands still, nobody follows anything

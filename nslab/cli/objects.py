@@ -224,7 +224,9 @@ def set_(
     name: RunningLab,
     settings: Annotated[
         list[str],
-        typer.Argument(metavar="proxy-mode=MODE|encapsulation=KIND|scheduler=NAME…", autocompletion=complete.settings),
+        typer.Argument(
+            metavar="proxy-mode=MODE|encapsulation=KIND|backend=NAME|scheduler=NAME…", autocompletion=complete.settings
+        ),
     ],
     output: Output = Format.TABLE,
 ) -> None:

@@ -10,6 +10,7 @@ from nslab.api.service_types import ServiceType
 from nslab.lab import termination
 from nslab.lab.addons import KUBE_DNS
 from nslab.lab.lab_document import LabDocument
+from nslab.lab.network_rules import fields
 from nslab.lab.stream import Documents
 from nslab.lab.types import ONE_NUMBER, Scheduler
 
@@ -65,7 +66,7 @@ def lab_document(lab: Lab) -> dict[str, Any]:
             "pods": str(nets.pods),
             "services": str(nets.services),
         },
-        "cni": {"plugin": str(lab.plugin), "encapsulation": str(lab.encapsulation), **_cni(lab.cni)},
+        "cni": {"plugin": str(lab.plugin), **fields(lab.plugin, lab.encapsulation), **_cni(lab.cni)},
         "proxy": present(proxy),
         "dns": {"address": str(lab.dns_address)} if lab.dns_address else {},
         "nodes": [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.dataclass import dataclass, field
 from nslab.lab import termination
-from nslab.lab.network_rules import RULES, NetworkRules
+from nslab.lab.network_rules import BACKENDS, RULES, NetworkRules, fields
 from nslab.lab.types import Encapsulation, Plugin, ProxyMode, Scheduler
 
 if TYPE_CHECKING:
@@ -93,6 +93,8 @@ class LabDocument:
     @property
     def encapsulation(self) -> Encapsulation:
         """How packets cross the node network."""
+        if self.rules.backends:
+            return next(kind for kind, words in BACKENDS.items() if words.items() <= self.cni.items())
         return Encapsulation(self.cni["encapsulation"])
 
     @property
@@ -171,7 +173,9 @@ def set_to(
 ) -> None:
     """Override settings of the document."""
     if encapsulation:
-        lab.cni["encapsulation"] = str(encapsulation)
+        for field_ in ("encapsulation", "backend", "directRouting"):
+            lab.cni.pop(field_, None)
+        lab.cni |= fields(Plugin(lab.cni.get("plugin", Plugin.CALICO)), encapsulation)
     if proxy_mode:
         lab.proxy["mode"] = str(proxy_mode)
     if cni:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nslab.dataclass import dataclass
 from nslab.lab.types import Encapsulation, Plugin
@@ -25,31 +25,59 @@ def _of_a_bridge(gateway: str) -> Callable[[IPv4Network, Encapsulation], dict[IP
     return reserved
 
 
+BACKENDS: dict[Encapsulation, dict[str, Any]] = {
+    Encapsulation.VXLAN_CROSS_SUBNET: {"backend": "vxlan", "directRouting": True},
+    Encapsulation.VXLAN: {"backend": "vxlan"},
+    Encapsulation.NONE: {"backend": "host-gw"},
+}
+"""flannel's fields of spec.cni for each encapsulation that it has."""
+
+
 @dataclass(frozen=True, slots=True)
 class NetworkRules:
     """The rules of one network plugin.
 
     `label`: the beginning of a message about what it lacks. `block`: the prefix length of a node's podCIDR (Calico's
     block, the controller manager's --node-cidr-mask-size). `reserved`: the addresses of a podCIDR that no pod can have,
-    with the reason. `encapsulation`: its default; NONE: it has no other. `subnets`: it routes between nodes in
-    different subnets. `requests`: a pod can request its address. `by_exec`: CNI plugins with a configuration make the
-    network and decide on addresses. `policies`: it enforces NetworkPolicies.
+    with the reason. `encapsulation`: its default; NONE: it has no other. `backends`: it has flannel's fields in place
+    of `encapsulation`. `subnets`: it routes between nodes in different subnets. `requests`: a pod can request its
+    address. `by_exec`: CNI plugins with a configuration make the network and decide on addresses. `policies`: it
+    enforces NetworkPolicies. `host_ports`: the plugin portmap stands behind it.
     """
 
     label: str
     block: int
     reserved: Callable[[IPv4Network, Encapsulation], dict[IPv4Address, str]]
     encapsulation: Encapsulation = Encapsulation.NONE
+    backends: bool = False
     subnets: bool = False
     requests: bool = True
     by_exec: bool = False
     policies: bool = False
+    host_ports: bool = False
+
+
+def fields(plugin: Plugin, encapsulation: Encapsulation) -> dict[str, Any]:
+    """The fields of spec.cni that ask a plugin for an encapsulation."""
+    plain: dict[str, Any] = {"encapsulation": str(encapsulation)}
+    return BACKENDS.get(encapsulation, plain) if RULES[plugin].backends else plain
 
 
 _BY_CUSTOM = _of_a_bridge("the pods' gateway, by custom")
 RULES = {
-    Plugin.CALICO: NetworkRules("calico has", 26, _of_a_tunnel, Encapsulation.IPIP, subnets=True, policies=True),
+    Plugin.CALICO: NetworkRules(
+        "calico has", 26, _of_a_tunnel, Encapsulation.IPIP, subnets=True, policies=True, host_ports=True
+    ),
     Plugin.KUBENET: NetworkRules("kubenet has", 24, _of_a_bridge("the address of cbr0"), requests=False),
+    Plugin.FLANNEL: NetworkRules(
+        "flannel has",
+        24,
+        _of_a_bridge("the address of cni0"),
+        Encapsulation.VXLAN,
+        backends=True,
+        subnets=True,
+        host_ports=True,
+    ),
     Plugin.NONE: NetworkRules("without a plugin there is", 24, _BY_CUSTOM, subnets=True),
     Plugin.EXEC: NetworkRules("exec has", 24, _BY_CUSTOM, by_exec=True),
 }

@@ -147,12 +147,24 @@ def _declared(found: Documents) -> Iterator[tuple[FieldPath, str, int, str]]:
 
 
 def idle_host_ports(found: Documents) -> Iterator[FieldError]:
-    """The host ports that no plugin maps: without a warning they would silently do nothing."""
+    """The host ports that no plugin maps, and those that another pod has: they would silently do nothing."""
     by_exec = found.lab.rules.by_exec
+    if found.lab.rules.host_ports:
+        yield from _taken_host_ports(found)
+        return
     if by_exec and '"portMappings"' in found.lab.cni.get("config", ""):
         return
-    missing = "it needs cni plugin: exec, with portmap among its plugins"
+    missing = "it needs cni plugin: calico or flannel, or exec with portmap among its plugins"
     if by_exec:
         missing = "no plugin has the capability portMappings (portmap would)"
     for path, _, port, _ in _declared(found):
         yield FieldError(path, f"hostPort {port} does nothing: {missing}")
+
+
+def _taken_host_ports(found: Documents) -> Iterator[FieldError]:
+    seen: set[tuple[str, int, str]] = set()
+    for path, node, port, protocol in _declared(found):
+        if (node, port, protocol) in seen:
+            text = f"hostPort {port}/{protocol} does nothing: another pod of {shown(node)} has it, where a scheduler"
+            yield FieldError(path, f"{text} would not place a second one")
+        seen.add((node, port, protocol))

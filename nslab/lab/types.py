@@ -34,6 +34,7 @@ class Plugin(StrEnum):
 
     CALICO = "calico"
     KUBENET = "kubenet"
+    FLANNEL = "flannel"
     NONE = "none"
     EXEC = "exec"
     """The CNI plugins of a configuration."""

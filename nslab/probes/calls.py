@@ -21,6 +21,8 @@ class Way(StrEnum):
     NODE_PORT = "node port"
     LOAD_BALANCER = "load balancer IP"
     EXTERNAL_IP = "external IP"
+    HOST_PORT = "host port"
+    """A pod's own, on its node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Call:
                 return port
             case Way.NAME:
                 return f"{port} by name"
-            case Way.NODE_PORT:
+            case Way.NODE_PORT | Way.HOST_PORT:
                 return f"{port} at {self.node}:{self.port}"
         return f"{port} at {self.addresses[0]}"
 

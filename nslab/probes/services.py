@@ -11,6 +11,7 @@ from nslab.dataclass import dataclass, replace
 from nslab.lab.types import ProxyMode
 from nslab.objects import names
 from nslab.probes.calls import Answer, Call, Way
+from nslab.probes.host_ports import host_port_calls
 from nslab.probes.pairs import agnhost_port, has_way, places, seen_as, stand_in_ports
 from nslab.probes.probe import Outcome, ProbeHost
 from nslab.probes.spread import Spread, spread_of
@@ -67,12 +68,14 @@ def survey_services(
     calls = tuple(
         call for asker, service, port in chosen for call in asking.calls(asker, service, port) if _tells(call)
     )
+    node_ports = {(port.node_port, port.protocol) for service in asking.services for port in service.ports}
+    mapped = tuple(host_port_calls(lab, askers, node_ports))
     calls = tuple(
         replace(call, times=max(call.times, DIFFERING_TIMES)) if call.answers and call.node in differing else call
         for call in calls
     )
     spread = tuple(asking.spreads(askers, ports[: ALL_CALLS // 20]))
-    return ServiceSurvey(asking.askers, calls, spread, len(chosen), len(pairs))
+    return ServiceSurvey(asking.askers, (*calls, *mapped), spread, len(chosen), len(pairs))
 
 
 def _tells(call: Call) -> bool:

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from nslab.trace.rules.ruleset import NodeRules
     from nslab.trace.topology import Topology
 
-VXLAN_PORT = 4789
-
 
 class LabHosts(PredictedHosts):
     """The hosts of one lab; reads each host's rules once."""
@@ -126,10 +124,10 @@ class LabPredictor(Predictor):
                     yield from self._over_bridge(branch, other, port.bridge, via, end)
             case Bridge():
                 yield from self._over_bridge(branch, ns, dev, via, "")
-            case Vxlan():
+            case Vxlan() as device:
                 entry = net.neighbour(ns, dev, via)
                 behind = net.forwarding(ns, dev, entry.mac) if entry else None
-                tunnel = Tunnel(dev, UDP, 50, VXLAN_PORT, Vxlan)
+                tunnel = Tunnel(dev, UDP, 50, device.port, Vxlan)
                 yield from self.through_tunnel(branch, tunnel, behind.dst if behind else None, via)
             case Ipip() | Tun() as device:
                 yield from self.through_tunnel(branch, Tunnel(dev, IPIP, 20, key=type(device)), via, via)

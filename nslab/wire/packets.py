@@ -9,7 +9,8 @@ from nslab.wire import icmp
 
 ICMP, IPIP, TCP, UDP = 1, 4, 6, 17
 ARP_REQUEST, ARP_REPLY = 1, 2
-_VXLAN = 4789
+_VXLAN = (4789, 8472)
+"""UDP ports: IANA's, and the one that Linux had before, which flannel uses."""
 _VXLAN_HEAD = 8 + 14  # VXLAN's own header, and the inner Ethernet header
 _SYN, _RST, _ACK = 2, 4, 16
 _ERRORS = (3, 4, 5, 11, 12)
@@ -79,7 +80,7 @@ def decode(
     if len(body) < 8:
         return plain
     ports = (int.from_bytes(body[:2], "big"), int.from_bytes(body[2:4], "big"))
-    if protocol == UDP and ports[1] == _VXLAN and inside:
+    if protocol == UDP and ports[1] in _VXLAN and inside:
         return decode(body[8 + _VXLAN_HEAD :], outer=replace(plain, ports=ports), deepest=deepest - 1)
     if protocol == UDP:
         return replace(plain, ports=ports, payload=body[8:])

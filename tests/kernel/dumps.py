@@ -42,15 +42,16 @@ if TYPE_CHECKING:
     from nslab.objects.plan import Step, Transaction
 
 LABS = Path(__file__).parents[2] / "labs"
-NETWORKS = ("IPIP", "IPIPCrossSubnet", "VXLAN", "VXLANCrossSubnet", "None", "kubenet")
-"""The encapsulations of calico-two-node (IPIP as the stand-in), and kubenet-two-node."""
+NETWORKS = ("IPIP", "IPIPCrossSubnet", "VXLAN", "VXLANCrossSubnet", "None", "kubenet", "flannel")
+"""The encapsulations of calico-two-node (IPIP as the stand-in), kubenet-two-node and flannel-two-node."""
 BUILTIN = {"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}
 
 
 def state_of(network: str, name: str, processes: bool = False, without: str = "", mode: str = "iptables") -> State:
     """One of NETWORKS, as a lab of that name, with a proxy mode; one pod may be missing."""
-    lab = load(LABS / ("kubenet-two-node" if network == "kubenet" else "calico-two-node") / "lab.yaml")
-    if network != "kubenet":
+    plugin = network if network in ("kubenet", "flannel") else "calico"
+    lab = load(LABS / f"{plugin}-two-node" / "lab.yaml")
+    if plugin == "calico":
         lab = replace(lab, encapsulation=Encapsulation(network))
     lab = assign_addresses(replace(lab, name=name, proxy_mode=ProxyMode(mode)))
     lab = replace(lab, pods=tuple(pod for pod in lab.pods if pod.name != without))

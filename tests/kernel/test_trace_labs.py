@@ -33,7 +33,7 @@ SLOW = os.environ.get("NSLAB_SLOW") == "1"
 LABS = (
     [name for name in names() if not name.startswith("by-hand")]
     if SLOW
-    else ["kubenet-two-node", "calico-cross-subnet"]
+    else ["flannel-two-node", "calico-cross-subnet"]
 )
 EACH = 1 if SLOW else 9
 """One question in so many is asked."""

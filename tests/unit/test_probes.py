@@ -129,6 +129,10 @@ def test_containers_of_a_pod_are_told_apart_by_port() -> None:
         ("kubenet-two-node", None, "node1", "pod-a", STAND_IN, "20.96.1.1"),
         ("kubenet-two-node", None, "node1", "pod-c", STAND_IN, "192.168.59.22"),
         ("kubenet-two-node", None, "pod-a", "client", STAND_IN, "192.168.59.22"),
+        ("flannel-two-node", None, "node1", "pod-a", STAND_IN, "10.244.1.1"),
+        ("flannel-two-node", None, "node1", "pod-c", STAND_IN, "10.244.1.0"),
+        ("flannel-two-node", Encapsulation.NONE, "node1", "pod-c", STAND_IN, "192.168.59.22"),
+        ("flannel-two-node", None, "pod-a", "client", STAND_IN, "192.168.59.22"),
     ],
 )
 def test_who_is_seen(

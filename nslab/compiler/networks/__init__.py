@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from nslab.compiler.networks import calico, cni_exec, kubenet, no_cni
+from nslab.compiler.networks import calico, cni_exec, flannel, kubenet, no_cni
 from nslab.lab.types import Plugin
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ class Network(Protocol):
 NETWORKS: dict[Plugin, Network] = {
     Plugin.CALICO: calico,
     Plugin.KUBENET: kubenet,
+    Plugin.FLANNEL: flannel,
     Plugin.NONE: no_cni,
     Plugin.EXEC: cni_exec,
 }

@@ -9,6 +9,7 @@ from nslab.compiler.addresses import address_of, blocks, pod_mac, pod_netns, tun
 from nslab.compiler.masquerade import nat_outgoing
 from nslab.compiler.networks import whole
 from nslab.compiler.overlay import IPIP_DEVICE, TUNNEL_MTU, VXLAN_DEVICE, VXLAN_MODES, overlay
+from nslab.compiler.portmap import host_ports
 from nslab.compiler.underlay import DEFAULT
 from nslab.lab.types import Encapsulation
 from nslab.objects import names
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 GATEWAY = IPv4Address("169.254.1.1")
 """Every pod's next hop. No interface has this address: the node answers for it by proxy ARP."""
 NODE_END_MAC = "ee:ee:ee:ee:ee:ee"
+CNI_NETWORK = "k8s-pod-network"
 _CNI, _FELIX = "Calico CNI plugin", "Felix"
 REMEMBERS = KEEPS = BY_HAND = False
 
@@ -46,6 +48,7 @@ def objects(lab: Lab, host: HostFeatures) -> Iterator[KernelObject]:
         yield from overlay(lab, node, host, claims)
         yield from own_blocks(lab, node, claims[node.name])
         yield from nat_outgoing(lab, node)
+        yield from host_ports(lab, node, CNI_NETWORK, 32)
 
 
 def router(lab: Lab, node: Node, host: HostFeatures) -> Iterator[KernelObject]:

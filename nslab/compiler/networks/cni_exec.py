@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from nslab.cni.chain import Program, Wiring
 from nslab.compiler.addresses import address_of, host_local, pod_netns
 from nslab.compiler.networks.kubenet import forwarding, masquerade, node_routes
+from nslab.compiler.portmap import container_id
 from nslab.compiler.underlay import ETHERNET_MTU
 from nslab.lab.plugins import PLUGIN_PATHS, network_of, node_config
 from nslab.objects import names
@@ -53,8 +53,7 @@ def objects(lab: Lab, host: HostFeatures) -> Iterator[KernelObject]:
 def attachment(lab: Lab, node: Node, pod: Pod, network: NetworkConfig, host: HostFeatures) -> Attachment:
     """The arguments with which a node's runtime calls the plugins for one pod."""
     assert lab.cni
-    found, ns = dict(host.programs), pod_netns(lab, pod)
-    container = hashlib.sha256(f"{lab.name}/{pod.namespace}/{pod.name}/{pod.uid}".encode()).hexdigest()
+    found, ns, container = dict(host.programs), pod_netns(lab, pod), container_id(lab, pod)
     wiring = Wiring(
         network=network,
         programs=tuple(found.get(name, Program(f"{PLUGIN_PATHS[0]}/{name}")) for name in network.programs),

@@ -13,7 +13,12 @@ from nslab.lab.find import folder
 from nslab.lab.types import Plugin
 
 ROOT = Path(__file__).parents[3] / "nslab"
-LABS = {"calico": "calico-two-node", "kubenet": "kubenet-two-node", "none": "by-hand-cni"}
+LABS = {
+    "calico": "calico-two-node",
+    "kubenet": "kubenet-two-node",
+    "flannel": "flannel-two-node",
+    "none": "by-hand-cni",
+}
 
 
 def test_every_plugin_has_its_module() -> None:

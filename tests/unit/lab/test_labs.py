@@ -88,7 +88,7 @@ def test_the_schema_is_one_and_refuses_what_the_loader_refuses() -> None:
         {**good, "spec": {"nodes": []}},
         {**good, "spec": {"nodes": [{"name": "n", "adress": "192.168.59.22"}]}},
         {**good, "spec": {"nodes": [{"name": "n", "address": "192.168.59.022"}]}},
-        {**good, "spec": {"nodes": [{"name": "n"}], "cni": {"plugin": "flannel"}}},
+        {**good, "spec": {"nodes": [{"name": "n"}], "cni": {"plugin": "cilium"}}},
     ):
         assert not validator.is_valid(bad), bad
 

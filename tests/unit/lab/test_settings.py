@@ -9,6 +9,7 @@ import pytest
 from nslab.admission.load import load
 from nslab.admission.settings import changed_settings, with_settings
 from nslab.errors import LabFileError, UsageError
+from nslab.lab.dump import dump
 
 LABS = Path(__file__).parents[3] / "labs"
 
@@ -37,3 +38,34 @@ def test_a_changed_setting_is_shown_with_the_value_before() -> None:
     lab = load(LABS / "services-iptables" / "lab.yaml")
     wanted = {"proxy-mode": "ipvs", "encapsulation": "None", "scheduler": "lc"}
     assert changed_settings(lab, wanted) == ["proxy-mode=ipvs (was iptables)", "encapsulation=None", "scheduler=lc"]
+
+
+def test_flannel_has_backends_in_place_of_encapsulations() -> None:
+    lab = load(LABS / "flannel-two-node" / "lab.yaml")
+    assert changed_settings(lab, {"backend": "host-gw"}) == ["backend=host-gw (was vxlan)"]
+    changed = with_settings(lab, {"backend": "host-gw"})
+    assert (changed.encapsulation, changed_settings(changed, {"backend": "host-gw"})) == ("None", ["backend=host-gw"])
+    with pytest.raises(UsageError, match=r"^plugin flannel has no encapsulation; it has a backend in its place$"):
+        with_settings(lab, {"encapsulation": "VXLAN"})
+    with pytest.raises(UsageError, match=r"^plugin calico has no backend; a backend is flannel's$"):
+        with_settings(load(LABS / "calico-two-node" / "lab.yaml"), {"backend": "vxlan"})
+
+
+def test_direct_routing_is_kept_in_what_is_stored(tmp_path: Path) -> None:
+    file = tmp_path / "lab.yaml"
+    text = (LABS / "flannel-two-node" / "lab.yaml").read_text()
+    file.write_text(text.replace("backend: vxlan", "backend: vxlan, directRouting: true"))
+    lab = load(file)
+    file.write_text(dump(lab))
+    assert (lab.encapsulation, load(file).encapsulation) == ("VXLANCrossSubnet", "VXLANCrossSubnet")
+
+
+def test_host_gw_needs_all_nodes_in_one_subnet(tmp_path: Path) -> None:
+    file = tmp_path / "lab.yaml"
+    text = (LABS / "calico-cross-subnet" / "lab.yaml").read_text()
+    plugin = next(line for line in text.splitlines() if "cni:" in line)
+    file.write_text(text.replace(plugin, "  cni: {plugin: flannel, backend: host-gw}"))
+    with pytest.raises(LabFileError, match="routes of backend: host-gw go from node to node"):
+        load(file)
+    file.write_text(text.replace(plugin, "  cni: {plugin: flannel}"))
+    assert load(file).encapsulation == "VXLAN"
