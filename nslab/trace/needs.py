@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from nslab.dataclass import dataclass, replace
 from nslab.objects.container import Sandbox, Workload
-from nslab.objects.inet import Address, Blackhole, Route
+from nslab.objects.inet import Address
 from nslab.objects.names import host, netns
+from nslab.objects.routes import Blackhole, Route
 from nslab.objects.tunnels import Vxlan
 from nslab.trace.branch import LO
 from nslab.trace.hops import Action

@@ -10,6 +10,7 @@ import time
 
 from nslab.components.runtime.loop import READ, WRITE, Loop
 from nslab.components.runtime.loop import accept as accept_on
+from nslab.runtime.handlers import handle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def run(serve: Callable[[Loop], None], report: int) -> Never:
     """Open what `serve` opens, and serve until a signal comes."""
     for number in (signal.SIGTERM, signal.SIGINT):
         # PID 1 of a pid namespace gets only signals that it has a handler for.
-        signal.signal(number, lambda *_: os._exit(0))
+        handle(number, lambda *_: os._exit(0))
     loop = Loop()
     try:
         serve(loop)

@@ -17,6 +17,7 @@ import sys
 
 from nslab.components.images import agnhost, kubedns, serving
 from nslab.components.runtime.loop import Loop
+from nslab.runtime.handlers import handle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str], report: int = -1, records: int = -1) -> Never
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         # PID 1 of a pid namespace gets only signals that it has a handler for.
-        signal.signal(number, lambda *_: os._exit(0))
+        handle(number, lambda *_: os._exit(0))
     loop = Loop()
     try:
         ends = _serve(loop, arguments, kubedns.RecordsFile(records))

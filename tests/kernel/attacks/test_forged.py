@@ -172,18 +172,22 @@ def test_who_plays_a_part_in_a_pod_is_named_never_adopted_and_ended(lab: Small) 
     line = " ".join(f"NSLAB='{claim}' setsid sleep 2000 > /dev/null 2>&1 &" for claim in claims)
     assert nslab("exec", f"{lab.name}/shared", "--", "sh", "-c", f"{line} true").returncode == 0
     real = lab.pids()
-    forged = {pid: claim for claim in claims for pid in bearing(claim) if pid not in real.values()}
-    assert len(forged) == 3 * len(CLAIMS)
+
+    def forged() -> dict[int, str]:
+        return {pid: claim for claim in claims for pid in bearing(claim) if pid not in real.values()}
+
+    until(lambda: len(forged()) == 3 * len(CLAIMS))  # each is a shell's child until it runs its own program
+    pids = forged()
     output = json.loads(nslab("diff", lab.name, "-o", "json").stdout)
     lines = [line for lines in output["unmanaged"].values() for line in lines]
-    for pid, claim in forged.items():
+    for pid, claim in pids.items():
         assert f"process {pid} plays a {claim.split()[1]} that is not the lab's" in lines
 
     kill(real["node1 node"])
     lab.up()
     now = lab.pids()
     assert {**now, "node1 node": 0} == {**real, "node1 node": 0}, "what was there is what it was"
-    assert [pid for pid in forged if runs(pid)] == []
+    assert [pid for pid in pids if runs(pid)] == []
     assert nslab("exec", f"{lab.name}/crowd", "--", "hostname").stdout == "crowd\n"
     assert nslab("diff", lab.name).returncode == 0
 

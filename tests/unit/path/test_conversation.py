@@ -11,10 +11,10 @@ from nslab.admission.load import load
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
 from nslab.dataclass import replace
-from nslab.objects.inet import Route
 from nslab.objects.names import cali
 from nslab.objects.needs import HostFeatures
 from nslab.objects.plan import diff
+from nslab.objects.routes import Route
 from nslab.objects.sysctl import Sysctl
 from nslab.probes import Kind, Outcome, Result, survey
 from nslab.probes.evidence import Conversation, Sighting, Trail, What, question
