@@ -27,7 +27,9 @@ Files = Annotated[
 Node = Annotated[str, typer.Option("--node", help="The node that kube-proxy or Felix runs on.")]
 Mode = Annotated[ProxyMode | None, typer.Option("--proxy-mode", help="kube-proxy's mode; none writes nothing.")]
 Policy = Annotated[bool, typer.Option("--policy", help="What Calico's Felix writes for NetworkPolicies, instead.")]
-CalicoVersion = Annotated[str, typer.Option("--calico-version", help="Felix's release: 3.28, 3.30 or 3.32.")]
+CalicoVersion = Annotated[
+    str | None, typer.Option("--calico-version", help="Felix's release instead of the file's: 3.28, 3.30 or 3.32.")
+]
 NodeAddress = Annotated[str | None, typer.Option("--node-ip", help="The node's address.")]
 ClusterCidr = Annotated[str | None, typer.Option("--cluster-cidr", help="The pod network.")]
 ServiceCidr = Annotated[str | None, typer.Option("--service-cidr", help="The service network.")]
@@ -41,7 +43,7 @@ def render(
     node: Node,
     mode: Mode = None,
     policy: Policy = False,
-    calico_version: CalicoVersion = "3.30",
+    calico_version: CalicoVersion = None,
     node_ip: NodeAddress = None,
     cluster_cidr: ClusterCidr = None,
     service_cidr: ServiceCidr = None,

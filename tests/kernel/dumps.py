@@ -325,4 +325,8 @@ def _kept(value: Any) -> Any:
 
 
 def _without_counters(saved: str) -> list[str]:
-    return [re.sub(r" \[\d+:\d+\]$", "", line) for line in saved.splitlines() if not line.startswith("#")]
+    """The rules, chains and policies; a table that is as it was made says nothing."""
+    lines = [re.sub(r" \[\d+:\d+\]$", "", line) for line in saved.splitlines()]
+    return [
+        line for line in lines if line and not line.startswith(("#", "*", "COMMIT")) and not line.endswith(" ACCEPT")
+    ]

@@ -76,7 +76,7 @@ NETWORK = {
     "built-in chain": (
         ("node1", "iptables -t nat -F POSTROUTING"),
         (
-            'node1 has no rule in POSTROUTING (table nat): -m comment --comment "cali:O3lYWMrLQYEMJtB5" '
+            'node1 has no rule in POSTROUTING (table nat): -m comment --comment "cali:0i8pjzKKPyA34aQD" '
             "-j cali-POSTROUTING (Felix's)"
         ),
     ),
@@ -119,7 +119,10 @@ NETWORK = {
         "node1 has a member 10.0.0.0/8 in ipset cali40all-ipam-pools that is not the lab's",
     ),
     "sets": (
-        ("node1", "iptables -t nat -F; iptables -t nat -X; ipset destroy"),
+        (
+            "node1",
+            "for table in filter nat mangle raw; do iptables -t $table -F; iptables -t $table -X; done; ipset destroy",
+        ),
         "node1 has no ipset cali40all-ipam-pools (Felix's)",
     ),
     "MTU": (

@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 
 from dumps import real
 
-from nslab.compiler.services import objects
+from nslab.compiler.items import objects
 from nslab.errors import Refused
 from nslab.linux.netns import Namespaces
 from nslab.linux.observe.nft import tables
@@ -221,7 +221,7 @@ def test_another_time_out_reaches_the_kernel() -> None:
 
 
 def state_of(*wished: ServiceInfo) -> State:
-    return (Netns(NS), *objects(NS, whole(nftables, wished, NODE)))
+    return (Netns(NS), *objects(NS, {"kube-proxy": whole(nftables, wished, NODE)}))
 
 
 def written(state: tuple[KernelObject, ...]) -> list[str]:

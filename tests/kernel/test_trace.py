@@ -382,8 +382,8 @@ LOST = {
         "node2", "iptables -t raw -I PREROUTING -d 10.96.1.1 -j DROP", "iptables -t raw -F", End.DROPPED,
         ("node2", Action.DROP), ("node2 drops it by raw PREROUTING",)),
     "a policy": Lost(
-        "node1", "iptables -P FORWARD DROP", "iptables -P FORWARD ACCEPT", End.DROPPED,
-        ("node1", Action.DROP), ("node1 drops it by policy DROP of chain FORWARD (table filter)",)),
+        "one", "iptables -P INPUT DROP", "iptables -P INPUT ACCEPT", End.DROPPED,
+        ("one", Action.DROP), ("one drops it by policy DROP of chain INPUT (table filter)",)),
     "nft by hand": Lost(
         "node1", "nft add table inet mine; nft add chain inet mine f '{type filter hook forward priority 5;}'; "
         "nft add rule inet mine f ip daddr ONE drop", "nft delete table inet mine", End.DROPPED,
@@ -404,7 +404,7 @@ LOST = {
         "node2", "sysctl -qw net.ipv4.conf.@BOX.proxy_arp=0; ip -n NS.box neigh flush all", "", End.LOST,
         ("box", Action.SEND), ("nobody answers its ARP requests for 169.254.1.1", "proxy_arp = 0 instead of 1")),
     "the tunnel's packet": Lost(
-        "node2", "iptables -A OUTPUT -p 4 -j DROP", "iptables -D OUTPUT -p 4 -j DROP", End.DROPPED,
+        "node2", "iptables -I OUTPUT -p 4 -j DROP", "iptables -D OUTPUT -p 4 -j DROP", End.DROPPED,
         ("node2", Action.DROP), ("node2 drops it by filter OUTPUT",)),
     "no route": Lost(
         "node1", "ip route del ONE", "ip route add ONE dev @ONE scope link", End.LOST,

@@ -142,4 +142,5 @@ def pod_line(pod: Pod) -> str:
     return f"{pod_link(pod)} ── eth0 {address_of(pod)}"
 
 
+AGENT, agent_rules = whole.AGENT, whole.agent_rules
 sort_out, is_its_own = whole.sort_out, whole.is_its_own
