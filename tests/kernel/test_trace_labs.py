@@ -106,7 +106,10 @@ def _end(journey: Journey) -> End:
     return End.LOST if journey.end is End.UNREACHABLE else journey.end
 
 
-@pytest.mark.parametrize(("shipped", "setting", "value"), [*((name, "", "") for name in LABS), *OTHERWISE])
+CASES = [*((name, "", "") for name in LABS), *OTHERWISE]
+
+
+@pytest.mark.parametrize(("shipped", "setting", "value"), CASES, ids=[" ".join(filter(None, one)) for one in CASES])
 def test_each_hop_begins_where_the_last_one_ended(shipped: str, setting: str, value: str, tmp_path: Path) -> None:
     lab = OwnLab(tmp_path, shipped)
     lab.up_here()
