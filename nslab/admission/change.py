@@ -17,14 +17,15 @@ from nslab.api.values import Reader, Source
 from nslab.api.words import quoted
 from nslab.dataclass import replace
 from nslab.errors import FieldError, UsageError
-from nslab.lab import cron_jobs, dump, jobs, views
+from nslab.lab import cron_jobs, dump, history, jobs, views
 from nslab.lab.allocate import allocate
-from nslab.lab.controlled import stepped
+from nslab.lab.controlled import stepped, unfinished
 from nslab.lab.defaults import complete
 from nslab.lab.mirroring import mirrored_of
 from nslab.lab.resources import SLICE, Key, key_of, named, not_deletable, not_found
 from nslab.lab.status import merge_status
 from nslab.lab.stream import read_stream
+from nslab.lab.termination import with_leaving, without_terminating
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -105,8 +106,10 @@ def deleted(lab: Lab, what: Path | Sequence[str], namespace: str = "default") ->
         others=tuple(one for one in lab.others if key_of(one) not in gone),
         replaced=(*lab.replaced, *(f"{pod.namespace}/{pod.name}" for pod in replaced)),
     )
-    if made.replaced != lab.replaced:
-        made = merge_status(completed(dump.documents(made), "deletion"), made)
+    names = {(one.namespace, one.name) for one in controllers if one.kind == "Deployment"}
+    made = replace(made, replica_sets=tuple(one for one in lab.replica_sets if history.owner_of(one) in names))
+    if made.replaced != lab.replaced or unfinished(made):
+        made = with_leaving(merge_status(completed(_staying(made), "deletion"), made), made)
     return made, tuple(f"{kind} {quoted(name)} deleted" for kind, _, name in keys)
 
 
@@ -127,14 +130,19 @@ def scaled(lab: Lab, what: str, replicas: int, namespace: str = "default") -> Ch
 
 def moved_on(lab: Lab, report: Mapping[str, dict[str, Any]], now: float) -> Lab:
     """The lab after its controllers have seen what their pods' nodes `report`, by NAMESPACE/NAME."""
-    found = dump.documents(lab)
+    found = _staying(lab)
     found.controllers = [Document({**one.value}) for one in found.controllers]
     found.others = [Document({**one.value}) for one in found.others]
     jobs.move_on(found, lab, report, now)
     cron_jobs.move_on(found, lab, now)
     over = {(one.namespace, one.name) for one in lab.controllers if one.kind == jobs.JOB and jobs.expires(one) <= now}
     cron_jobs.remove(found, over)
-    return stepped(merge_status(completed(found, "controllers"), lab), lab, report, now)
+    return with_leaving(stepped(merge_status(completed(found, "controllers"), lab), lab, report, now), lab)
+
+
+def _staying(lab: Lab) -> Documents:
+    """The documents of a lab without pods that terminate: their controllers may want others of their names."""
+    return dump.documents(without_terminating(lab))
 
 
 def _adopt(had: Documents, new: Documents) -> None:

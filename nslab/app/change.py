@@ -14,6 +14,7 @@ from nslab.app.ps import unscheduled
 from nslab.app.transition import Transition
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass, replace
+from nslab.lab.controlled import unfinished
 from nslab.lab.controller_events import controller_events
 from nslab.lab.dump import documents
 from nslab.lab.resources import key_of
@@ -184,6 +185,8 @@ def _kubectl(
 
     done = _change(name, verb, begun, listener, leave=True, wait=ready, grace=grace, by_user=by_user)
     if ready:
+        if terminating.terminating(done.drift.lab) and unfinished(done.drift.lab):
+            terminating.leave(name)  # a rollout may wait for their ends
         stuck = () if done.not_ready else rollouts.wait(done.drift.lab)
         done = replace(done, stuck=(*unscheduled(done.drift.lab), *stuck))
     going = terminating.terminating(stored_lab(name) if wait else done.drift.lab)

@@ -14,7 +14,7 @@ from nslab.admission.change import moved_on
 from nslab.app.terminating import leave
 from nslab.errors import NslabError, UsageError
 from nslab.lab import cron_jobs
-from nslab.lab.controlled import is_unfinished, stepped, wakes
+from nslab.lab.controlled import stepped, unfinished, wakes
 from nslab.lab.cron_jobs import is_acting
 from nslab.lab.find import FILE
 from nslab.lab.jobs import INFINITY, deadline, due, ended, expires, jobs
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from nslab.lab.types import Lab
 
+    Files = tuple[tuple[str, int], ...]
+
 PAUSE = 0.2
 """Seconds between two looks at the files that say how the lab and its pods are."""
 TRIES = 3
@@ -44,7 +46,7 @@ def control(name: str, act: Callable[[str], bool]) -> None:
     """
     if not _is_alone(name):
         return
-    seen: tuple[tuple[str, int], ...] = ()
+    seen: Files = ()
     failures, wake = 0, 0.0
     while failures < TRIES and _is_mine(name):
         files = _files(name)
@@ -56,19 +58,29 @@ def control(name: str, act: Callable[[str], bool]) -> None:
             seen, wake = files, _next(lab)
             if wake <= time.time():
                 failures = 0 if act(name) else failures + 1
-            elif not is_needed(lab):
+            elif not is_needed(lab) and _may_end(name, files):
                 return
-        except UsageError:
-            return  # the lab is gone
-        except (NslabError, OSError):
+        except (NslabError, OSError) as error:
+            if isinstance(error, UsageError) and not (folder(name) / FILE).exists():
+                return  # the lab is gone
             failures += 1
             time.sleep(PAUSE)
 
 
+def _may_end(name: str, files: Files) -> bool:
+    """Whether nothing has come since these files were looked at; then this process is none of the controllers any more.
+
+    Who changes the lab later finds no process and starts one; who has done so before relies on this one.
+    """
+    (folder(name) / rundir.CONTROLLERS).unlink(missing_ok=True)
+    return _files(name) == files or not _is_alone(name)
+
+
 def is_needed(lab: Lab) -> bool:
     """Whether controllers have anything to do, now or later."""
-    waits = any(is_unfinished(one, lab) or expires(one) < INFINITY for one in lab.controllers)
-    return waits or is_acting(lab) or any(job.replicas for job, _ in jobs(lab))
+    if is_acting(lab) or any(expires(one) < INFINITY for one in lab.controllers):
+        return True
+    return bool(unfinished(lab)) or any(job.replicas for job, _ in jobs(lab))
 
 
 def are_missing(lab: Lab) -> bool:
@@ -88,8 +100,8 @@ def first_step(new: Lab, kept: Lab) -> Lab:
 
 
 def acted(lab: Lab) -> Lab:
-    """The lab after the next step of its controllers."""
-    return moved_on(lab, status.read_status(lab.name), time.time())
+    """The lab after the next step of its controllers, if they have anything to do."""
+    return moved_on(lab, status.read_status(lab.name), time.time()) if is_needed(lab) else lab
 
 
 def _next(lab: Lab) -> float:
@@ -97,12 +109,12 @@ def _next(lab: Lab) -> float:
     report, now = status.read_status(lab.name), time.time()
     times = [min(due(job, pods, ended(pods, report)), deadline(job, lab)) for job, pods in jobs(lab)]
     times += [cron_jobs.due(lab, now), *(expires(one) for one in lab.controllers)]
-    if any(is_unfinished(one, lab) for one in lab.controllers):
+    if unfinished(lab):
         times.append(wakes(lab, report, now) if moved_on(lab, report, now) == lab else 0.0)
     return min(times, default=float("inf"))
 
 
-def _files(name: str) -> tuple[tuple[str, int], ...]:
+def _files(name: str) -> Files:
     """What changes when the lab or its pods' status does: files with the times of their changes."""
     here = folder(name)
     paths = [here / FILE, *sorted((here / rundir.NODES).glob(f"*{rundir.STATUS}"))]

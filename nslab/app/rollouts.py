@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.app.get import live_objects
 from nslab.errors import UsageError
-from nslab.lab.controlled import is_unfinished, min_ready
+from nslab.lab.controlled import min_ready, unfinished
 from nslab.linux import signals
 from nslab.linux.timeouts import scaled
 from nslab.views.rollout_status import is_late, rollout_status
@@ -24,7 +24,7 @@ PAUSE = 0.1
 
 def wait(lab: Lab) -> tuple[str, ...]:
     """Wait for the rollouts that have begun in a lab. Returns a line for each that makes no progress any more."""
-    left = {(one.kind, one.namespace, one.name): min_ready(one) for one in lab.controllers if is_unfinished(one, lab)}
+    left = {(one.kind, one.namespace, one.name): min_ready(one) for one in unfinished(lab)}
     seen: dict[Key, tuple[Any, float]] = {}
     stuck: dict[Key, str] = {}
     while left.keys() - stuck.keys():

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from nslab.api.pod_types import Pod
-    from nslab.lab.types import Controller, Lab
+    from nslab.lab.types import Controller, Lab, Node
 
     Report = Mapping[str, Mapping[str, Any]]
+    Key = tuple[str, str]
 
 
 def stepped(new: Lab, kept: Lab, report: Report, now: float) -> Lab:
@@ -39,11 +40,20 @@ def stepped(new: Lab, kept: Lab, report: Report, now: float) -> Lab:
     (`ready`, and `since` when); `now`: in seconds since 1970.
     """
     before = {one.owner_name for one in kept.controllers}
+    targets, existing, leaving = by_owner(new.all_pods), by_owner(kept.all_pods), _leaving(kept)
+    times = Counter(kept.replaced)
+    deleted = {one for one, number in Counter(new.replaced).items() if number > times[one]}
     pods: dict[str, Sequence[Pod]] = {}
     replaced = list(new.replaced)
     for one in new.controllers:
-        if one.kind != JOB and one.owner_name in before:
-            pods[one.owner_name], ended = _pods(one, new, kept, report, now)
+        owner = one.owner_name
+        if one.kind != JOB and owner in before:
+            target = {key(pod): pod for pod in targets.get(owner, ())}
+            mine = existing.get(owner, [])
+            stay = [pod for pod in mine if name(pod) not in deleted]
+            stay += _successors(one, [pod for pod in mine if name(pod) in deleted], mine, new)
+            there = _replicas(one, _wanted(one, stay, target), report, now)
+            pods[owner], ended = _pods(one, there, target, leaving.get(owner, ()))
             replaced += ended
     every = _in_order(new, pods)
     placed, pending = (tuple(pod for pod in every if bool(pod.node) is on_a_node) for on_a_node in (True, False))
@@ -55,22 +65,24 @@ def wakes(lab: Lab, report: Report, now: float) -> float:
     """When the next pod becomes available by its age alone, in seconds since 1970; infinity: none does."""
     times = (
         report.get(name(pod), {}).get("since", 0.0) + minimum
-        for one in lab.controllers
-        if (minimum := min_ready(one)) and is_unfinished(one, lab)
-        for pod in _owned(one, lab.all_pods)
+        for one in unfinished(lab)
+        if (minimum := min_ready(one))
+        for pod in by_owner(lab.all_pods).get(one.owner_name, ())
         if report.get(name(pod), {}).get("ready")
     )
     return min((time for time in times if time > now), default=float("inf"))
 
 
-def is_unfinished(controller: Controller, lab: Lab) -> bool:
-    """Whether pods of an earlier template are to go, or pods are to come."""
-    if controller.kind == JOB:
-        return False
-    there = _replicas(controller, _owned(controller, lab.all_pods), {}, 0.0)
-    every = controller.kind == DAEMON_SET
-    wanted = len(admitted(controller.template, labelled(lab.nodes))) if every else controller.replicas
-    return is_rolling(controller, there) or len(there) < wanted
+def unfinished(lab: Lab) -> list[Controller]:
+    """The controllers whose pods of an earlier template are to go, or of which pods are to come; without Jobs."""
+    pods, nodes = by_owner(lab.all_pods), labelled(lab.nodes)
+
+    def is_so(one: Controller) -> bool:
+        there = _replicas(one, pods.get(one.owner_name, ()), {}, 0.0)
+        wanted = len(admitted(one.template, nodes)) if one.kind == DAEMON_SET else one.replicas
+        return is_rolling(one, there) or len(there) < wanted
+
+    return [one for one in lab.controllers if one.kind != JOB and is_so(one)]
 
 
 def is_available(pod: Pod, controller: Controller, report: Report, now: float) -> bool:
@@ -79,9 +91,18 @@ def is_available(pod: Pod, controller: Controller, report: Report, now: float) -
     return bool(seen.get("ready")) and now >= seen.get("since", 0.0) + min_ready(controller)
 
 
-def is_updated(pod: Pod, controller: Controller) -> bool:
-    """Whether a pod has its controller's present template."""
-    return revision(controller).items() <= dict(pod.labels).items()
+def is_updated(pod: Pod, label: Mapping[str, str]) -> bool:
+    """Whether a pod has its controller's present template, whose pods have this `label` (see `revision`)."""
+    return label.items() <= dict(pod.labels).items()
+
+
+def by_owner(pods: Iterable[Pod]) -> dict[str, list[Pod]]:
+    """The pods of each controller, by its `owner_name`; none that terminate."""
+    found: dict[str, list[Pod]] = {}
+    for pod in pods:
+        if pod.owner and not pod.deletion:
+            found.setdefault(pod.owner, []).append(pod)
+    return found
 
 
 def min_ready(controller: Controller) -> int:
@@ -94,28 +115,24 @@ def name(pod: Pod) -> str:
     return f"{pod.namespace}/{pod.name}"
 
 
-def owner_of_terminating(pod: Pod) -> str:
-    """The controller that a terminating pod belonged to; "" of all others."""
-    return owner_of(pod.document, pod.namespace) if pod.deletion else ""
-
-
-def _owned(controller: Controller, pods: Iterable[Pod]) -> list[Pod]:
-    return [pod for pod in pods if pod.owner == controller.owner_name and not pod.deletion]
+def _leaving(lab: Lab) -> dict[str, list[Pod]]:
+    """The pods that terminate, by the controller that they belonged to."""
+    found: dict[str, list[Pod]] = {}
+    for pod in lab.pods:
+        if pod.deletion and (owner := owner_of(pod.document, pod.namespace)):
+            found.setdefault(owner, []).append(pod)
+    return found
 
 
 def _replicas(controller: Controller, pods: Iterable[Pod], report: Report, now: float) -> list[Replica]:
-    return [Replica(pod, is_updated(pod, controller), is_available(pod, controller, report, now)) for pod in pods]
+    label = revision(controller)
+    return [Replica(pod, is_updated(pod, label), is_available(pod, controller, report, now)) for pod in pods]
 
 
-def _pods(controller: Controller, new: Lab, kept: Lab, report: Report, now: float) -> tuple[list[Pod], list[str]]:
+def _pods(
+    controller: Controller, there: Sequence[Replica], target: Mapping[Key, Pod], leaving: Collection[Pod]
+) -> tuple[list[Pod], list[str]]:
     """A controller's pods after the step, and the names of those that it replaces."""
-    target = {key(pod): pod for pod in _owned(controller, new.all_pods)}
-    deleted = {one for one, times in Counter(new.replaced).items() if times > kept.replaced.count(one)}
-    mine = _owned(controller, kept.all_pods)
-    existing = [pod for pod in mine if name(pod) not in deleted]
-    existing += _successors(controller, [pod for pod in mine if name(pod) in deleted], mine, new)
-    there = _replicas(controller, _wanted(controller, existing, target), report, now)
-    leaving = [pod for pod in kept.pods if owner_of_terminating(pod) == controller.owner_name]
     known = {key(one.pod) for one in there}
     missing = [pod for one, pod in target.items() if one not in known]
     decision = decide(controller, there, missing, leaving)
@@ -126,18 +143,19 @@ def _pods(controller: Controller, new: Lab, kept: Lab, report: Report, now: floa
     return [stay[one] for one in (*first, *target) if one in stay], [name(pod) for pod in decision.end]
 
 
-def _as_wanted(one: Replica, target: Mapping[tuple[str, str], Pod]) -> Pod:
+def _as_wanted(one: Replica, target: Mapping[Key, Pod]) -> Pod:
     """A pod that stays: as it was made, or (of the present template) with what has changed around it."""
     return target.get(key(one.pod), one.pod) if one.updated else one.pod
 
 
-def _wanted(controller: Controller, pods: list[Pod], target: Mapping[tuple[str, str], Pod]) -> list[Pod]:
+def _wanted(controller: Controller, pods: list[Pod], target: Mapping[Key, Pod]) -> list[Pod]:
     """The existing pods without those that scaling down, or a node's new labels, have taken away."""
     if controller.kind == DAEMON_SET:
         nodes = {pod.node for pod in target.values()}
         return [pod for pod in pods if pod.node in nodes]
     if controller.kind == "Deployment":
-        return [pod for pod in pods if key(pod) in target or not is_updated(pod, controller)]
+        label = revision(controller)
+        return [pod for pod in pods if key(pod) in target or not is_updated(pod, label)]
     if controller.kind == "StatefulSet":
         return [pod for pod in pods if key(pod) in target]
     surplus = max(0, len(pods) - controller.replicas)
@@ -147,12 +165,15 @@ def _wanted(controller: Controller, pods: list[Pod], target: Mapping[tuple[str, 
 
 def _successors(controller: Controller, deleted: list[Pod], mine: list[Pod], new: Lab) -> list[Pod]:
     """Pods of an earlier template in place of deleted ones: their ReplicaSet, or the partition, wants them."""
+    if not deleted:
+        return []
+    label = revision(controller)
     if controller.kind == "StatefulSet":
         strategy = controller.document["spec"].get("updateStrategy") or {}
         keep = partition(controller) if strategy.get("type") != ON_DELETE else 0
-        old = [pod for pod in deleted if ordinal(pod) < keep and not is_updated(pod, controller)]
+        old = [pod for pod in deleted if ordinal(pod) < keep and not is_updated(pod, label)]
         return [_fresh(renamed(pod, pod.name, new)) for pod in old]
-    old = [pod for pod in deleted if controller.kind == "Deployment" and not is_updated(pod, controller)]
+    old = [pod for pod in deleted if controller.kind == "Deployment" and not is_updated(pod, label)]
     taken = {pod.name for pod in mine} | {one.partition("/")[2] for one in new.replaced}
     made = []
     for pod in old:
@@ -185,23 +206,28 @@ def _in_order(new: Lab, pods: Mapping[str, Sequence[Pod]]) -> list[Pod]:
 def _within_room(lab: Lab, kept: Lab) -> Lab:
     """The lab without new pods of controllers for which their nodes have no addresses yet."""
     had = {key(pod): pod.node for pod in kept.pods}
-    rooms = {one.name: one.pod_cidr.num_addresses - len(_reserved(lab, one.name)) for one in lab.nodes}
+    rooms = {one.name: _room(lab, one) for one in lab.nodes}
     load = Counter(had.values()) + Counter(pod.node for pod in lab.pods if key(pod) not in had and not pod.owner)
-    stay = []
+    stay, rolling = [], frozenset[str]()
     for pod in lab.pods:
         if key(pod) not in had and pod.owner:
             load[pod.node] += 1
-            if load[pod.node] > rooms[pod.node] and _is_rolling(lab, pod.owner):
-                continue
+            if load[pod.node] > rooms[pod.node]:
+                rolling = rolling or _rolling(lab)
+                if pod.owner in rolling:
+                    continue
         stay.append(pod)
     return lab if len(stay) == len(lab.pods) else replace(lab, pods=tuple(stay))
 
 
-def _reserved(lab: Lab, node: str) -> Collection[object]:
-    cidr = next(one.pod_cidr for one in lab.nodes if one.name == node)
-    return RULES[lab.plugin].reserved(cidr, lab.encapsulation)
+def _room(lab: Lab, node: Node) -> int:
+    """How many pods a node has addresses for."""
+    return node.pod_cidr.num_addresses - len(RULES[lab.plugin].reserved(node.pod_cidr, lab.encapsulation))
 
 
-def _is_rolling(lab: Lab, owner: str) -> bool:
-    controller = next(one for one in lab.controllers if one.owner_name == owner)
-    return any(not is_updated(pod, controller) for pod in _owned(controller, lab.all_pods))
+def _rolling(lab: Lab) -> frozenset[str]:
+    """The controllers with pods of an earlier template."""
+    pods, labels = by_owner(lab.all_pods), {one.owner_name: revision(one) for one in lab.controllers}
+    return frozenset(
+        owner for owner, mine in pods.items() if not all(is_updated(pod, labels.get(owner, {})) for pod in mine)
+    )

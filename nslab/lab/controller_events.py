@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nslab.lab.controlled import by_owner
 from nslab.lab.cron_jobs import cron_jobs, made_by
 from nslab.lab.history import replica_sets
 from nslab.lab.jobs import INFINITY, JOB, expires, outcome
 from nslab.lab.types import TEMPLATE_HASH
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterator
 
     from nslab.api.pod_types import Pod
     from nslab.lab.types import Controller, Kept, Lab
@@ -40,9 +41,9 @@ class Happening(NamedTuple):
 
 def controller_events(before: Lab | None, after: Lab, by_user: Collection[str] = ()) -> Iterator[Happening]:
     """What controllers did between two states. `by_user`: pods, NAMESPACE/NAME, that no controller deleted."""
+    old, new = by_owner(before.all_pods if before else ()), by_owner(after.all_pods)
     for one in after.controllers:
-        had = _owned(one, before.all_pods if before else ())
-        has = _owned(one, after.all_pods)
+        had, has = old.get(one.owner_name, []), new.get(one.owner_name, [])
         if one.kind == "Deployment":
             yield from _scaled(after, one, had, has)
         yield from _made(one, had, has, by_user)
@@ -53,10 +54,6 @@ def controller_events(before: Lab | None, after: Lab, by_user: Collection[str] =
     for cron_job in cron_jobs(after):
         jobs = {job.name: job for job in made_by(before, cron_job)} if before else {}
         yield from _of_cron_job(cron_job, jobs, {job.name: job for job in made_by(after, cron_job)})
-
-
-def _owned(controller: Controller, pods: Iterable[Pod]) -> list[Pod]:
-    return [pod for pod in pods if pod.owner == controller.owner_name and not pod.deletion]
 
 
 def _scaled(lab: Lab, deployment: Controller, had: list[Pod], has: list[Pod]) -> Iterator[Happening]:

@@ -22,7 +22,7 @@ REVISION = "deployment.kubernetes.io/revision"
 
 def replica_sets(lab: Lab, deployment: Controller) -> list[Object]:
     """All ReplicaSets of a Deployment, the oldest first, that of its present template last."""
-    earlier = [one for one in lab.replica_sets if _is_of(one, deployment)]
+    earlier = [one for one in lab.replica_sets if owner_of(one) == (deployment.namespace, deployment.name)]
     return [*earlier, _numbered(replica_set(deployment), earlier)]
 
 
@@ -56,7 +56,7 @@ def _hash(one: Object) -> str:
     return str(one["metadata"]["labels"][TEMPLATE_HASH])
 
 
-def _is_of(one: Object, deployment: Controller) -> bool:
-    metadata = one["metadata"]
-    owners = [owner.get("name") for owner in metadata.get("ownerReferences", ())]
-    return metadata.get("namespace") == deployment.namespace and deployment.name in owners
+def owner_of(one: Object) -> tuple[str, str]:
+    """The namespace and the name of a ReplicaSet's Deployment."""
+    names = (str(owner.get("name", "")) for owner in one["metadata"].get("ownerReferences", ()))
+    return str(one["metadata"].get("namespace", "")), next(names, "")

@@ -64,7 +64,7 @@ spec:
   template:
     metadata: {labels: {app: NAME}}
     spec:
-      terminationGracePeriodSeconds: 0
+      terminationGracePeriodSeconds: 1
       containers: [{name: c, command: [sleep, inf], env: [{name: VERSION, value: one}]}]
 """
 SETS = {
@@ -201,6 +201,7 @@ def test_up_goes_on_where_the_controllers_were_killed(lab: OwnLab) -> None:
     lab.write(text)
     lab.up()
     assert [*versions(lab, "web").values()] == ["three"] * 3
+    until(lambda: not controllers(lab))
     assert lab.differences() == []
 
 

@@ -11,9 +11,10 @@ from nslab.admission.change import applied, deleted, moved_on, scaled
 from nslab.admission.load import parse, parse_stored
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import LabFileError
-from nslab.lab.controlled import is_unfinished, is_updated, stepped, wakes
+from nslab.lab.controlled import is_updated, stepped, unfinished, wakes
 from nslab.lab.dump import dump
 from nslab.lab.history import replica_sets, revision_of
+from nslab.lab.replica_sets import revision
 from nslab.lab.rollout import bounds
 from nslab.lab.rollout import scaled as scaled_value
 from nslab.lab.status import merge_status
@@ -128,7 +129,7 @@ def test_a_template_that_never_gets_ready_leaves_the_old_pods() -> None:
     lab = apply(running("Deployment"), "Deployment", "bad")
     assert rounds(lab, "bad") == [["one"] * 3 + ["bad"] * 2]
     (one,) = lab.controllers
-    assert is_unfinished(one, lab)
+    assert unfinished(lab) == [one]
     assert [
         each["metadata"]["annotations"]["deployment.kubernetes.io/revision"] for each in replica_sets(lab, one)
     ] == ["1", "2"]
@@ -196,7 +197,7 @@ def test_a_stateful_set_from_the_end() -> None:
         done = after
     assert [pod.name for pod in named(done)] == [*before]
     assert not {*before.values()} & {pod.uid for pod in named(done)}
-    assert not is_unfinished(done.controllers[0], done)
+    assert unfinished(done) == []
 
 
 def test_a_stateful_set_waits_for_a_pod_that_is_not_ready() -> None:
@@ -204,11 +205,29 @@ def test_a_stateful_set_waits_for_a_pod_that_is_not_ready() -> None:
     assert rounds(lab, "bad") == [["one"] * 3 + ["bad"]]
 
 
+def test_what_is_deleted_in_the_middle_ends_no_second_pod() -> None:
+    service = (
+        "---\napiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {selector: {app: web}, ports: [{port: 80}]}\n"
+    )
+    lab = apply(stored(parse(LAB + text("StatefulSet", "one") + service, "x")), "StatefulSet", "two")
+    old = replace(named(lab)[0], name="web-3", uid="x", owner="", deletion=NOW + 30, assigned=None)
+    terminating = replace(lab, pods=(*lab.pods, old))
+    made = merge_status(deleted(terminating, ["service/s"])[0], terminating)
+    assert args(stepped(made, terminating, all_ready(lab), NOW)) == ["one"] * 3
+    assert moved_on(terminating, all_ready(lab), NOW) == terminating, "nothing is made while one of the name is there"
+
+
+def test_the_history_goes_with_its_deployment() -> None:
+    lab = apply(running("Deployment"), "Deployment", "two")
+    assert len(lab.replica_sets) == 1
+    assert deleted(lab, ["deploy/web"])[0].replica_sets == ()
+
+
 def test_a_partition() -> None:
     strategy = "updateStrategy: {rollingUpdate: {partition: 3}}"
     lab = step(apply(running("StatefulSet", strategy), "StatefulSet", "two", strategy))
     assert rounds(lab) == [["one"] * 3 + ["two"]]
-    assert not is_unfinished(lab.controllers[0], lab)
+    assert unfinished(lab) == []
     made = merge_status(deleted(lab, ["pod/web-0", "pod/web-3"])[0], lab)
     after = stepped(made, lab, all_ready(lab), NOW)
     assert args(after) == ["one"] * 3 + ["two"], "below the partition the old template counts"
@@ -272,7 +291,7 @@ def test_labels_tell_the_templates_apart() -> None:
         (one,) = lab.controllers
         label = dict(named(lab)[0].labels)["controller-revision-hash"]
         assert label.startswith("web-") is (kind == "StatefulSet")
-        assert all(is_updated(pod, one) for pod in named(lab))
+        assert all(is_updated(pod, revision(one)) for pod in named(lab))
 
 
 ROLLING = "spec.strategy.rollingUpdate"
