@@ -113,6 +113,7 @@ def test_a_service_needs_what_translates_it_in_each_mode(shipped: str, kinds: li
     assert service.cluster_ip
     journeys = known.journeys(Conversation("box-1", service.cluster_ip, Kind.TCP, service.ports[0].port))
     assert 1 < len(journeys) <= MOST
-    needs = [need.key[0] for need in known.needs(journeys) if need.where == "node1"]
+    every = [need for need in known.needs(journeys) if need.where == "node1"]
+    needs = [need.key[0] for need in every if need.obj.by == "kube-proxy"]
     first = needs.index(kinds[0])
     assert needs[first : first + len(kinds)] == kinds
