@@ -56,7 +56,7 @@ NOTED: dict[str, dict[str, Any]] = {
 CLAIM = "PersistentVolumeClaim"
 WORKING = names(
     """
-    HorizontalPodAutoscaler Ingress NetworkPolicy PersistentVolume PersistentVolumeClaim
+    HorizontalPodAutoscaler Ingress PersistentVolume PersistentVolumeClaim
     PodDisruptionBudget ResourceQuota
     """
 )

@@ -98,7 +98,10 @@ def settings(found: Documents) -> Iterator[FieldError]:
 
 
 def _cni_fields(lab: LabDocument) -> Iterator[FieldError]:
-    """flannel has a backend, the others have an encapsulation."""
+    """flannel has a backend, the others have an encapsulation; calico has releases."""
+    if "calicoVersion" in lab.cni and not lab.rules.release:
+        text = f"{lab.rules.label} no Calico, and this names a release of it; remove it, or use plugin: calico"
+        yield FieldError(lab.place("cni", "calicoVersion"), text)
     if lab.rules.backends and "encapsulation" in lab.cni:
         text = "flannel has no spec.cni.encapsulation; write backend: vxlan, or backend: host-gw"
         yield FieldError(lab.place("cni", "encapsulation"), text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nslab.api.document import EXISTING
 from nslab.api.selectors import matches
 from nslab.api.words import shown
 from nslab.errors import FieldError
@@ -25,7 +26,8 @@ def policies(found: Documents) -> Iterator[FieldError]:
     there = [one for one in found.others if is_policy(one) and not is_later_hook(one)]
     if there and found.lab.document is not None and not found.lab.rules.policies:
         text = f"{found.lab.rules.label} nothing that enforces NetworkPolicies"
-        yield FieldError((*there[0].path, "kind"), f"{text}: pods reach each other as if there were none")
+        newest = max(there, key=lambda one: one.path[0] != EXISTING)
+        yield FieldError((*newest.path, "kind"), f"{text}: pods reach each other as if there were none")
     pods = [one.view for one in found.pods]
     labels = {one.name: one.labels for one in found.others if one.kind == "Namespace"}
     for one in there:

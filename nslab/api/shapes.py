@@ -153,6 +153,11 @@ class Choice(Shape):
     def __init__(self, words: Iterable[str]) -> None:
         self.of = tuple(words)
 
+    def check(self, value: Any, walk: Walk) -> Any:
+        # YAML reads a release, 3.30, as a number.
+        release = f"{value:.2f}" if isinstance(value, float) else ""
+        return release if release in self.of else super().check(value, walk)
+
     def right(self, value: Any, walk: Walk) -> bool:
         if isinstance(value, dict | list):
             return walk.must(value, f"one of {', '.join(self.of)}")

@@ -17,7 +17,6 @@ from nslab.linux import owned
 from nslab.linux.cni.plugins import Plugins, find_programs
 from nslab.linux.netns import Namespaces, folder, named
 from nslab.linux.observe.host import read_host
-from nslab.linux.observe.objects import Running, observe
 from nslab.linux.observe.processes import held
 from nslab.linux.processes import status
 from nslab.linux.processes.control import ControlClient
@@ -124,6 +123,8 @@ def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], written_by: Writt
     if not named(lab.name):
         # Without a named namespace nothing of the lab can exist, so there is nothing to observe.
         return Drift(lab, host, want, diff((), want))
+    from nslab.linux.observe.objects import Running, observe  # ten modules, which a fresh lab does without
+
     # An object of an earlier state replaces the desired one with its key: nobody can observe how a process was started.
     older = [compile_lab(old, host, written_by) for old in kept if old != lab]
     known = _known(want, older)

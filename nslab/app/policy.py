@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from nslab.api.values import Source
 
 
-def felix_text(sources: Sequence[Source], file: str, name: str, version: str) -> str:
-    """The chains and sets of node `name` with Calico of a version, for manifests or a lab file. `file`: their name.
+def felix_text(sources: Sequence[Source], file: str, name: str, version: str | None) -> str:
+    """The chains and sets of node `name`, for manifests or a lab file. `file`: their name. `version`: not the file's.
 
     Raises LabFileError and UsageError.
     """
@@ -25,12 +25,12 @@ def felix_text(sources: Sequence[Source], file: str, name: str, version: str) ->
     from nslab.policy.release import RELEASES
     from nslab.policy.render import render
 
-    if version not in RELEASES:
+    if version is not None and version not in RELEASES:
         raise UsageError(f"--calico-version is one of {', '.join(RELEASES)}, not {version!r}")
     lab = assign_addresses(load_sources(sources, file))
     if not RULES[lab.plugin].policies:
         raise UsageError(f"{file}: {RULES[lab.plugin].label} no Felix, which is a part of calico")
     for node in lab.nodes:
         if node.name == name:
-            return render(felix.items(cluster(lab), felix_node(lab, node, version)))
+            return render(felix.items(cluster(lab), felix_node(lab, node, version or lab.calico_version)))
     raise UsageError(f"{file} has no node {name!r}; there are {', '.join(node.name for node in lab.nodes)}")

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from nslab.app.listener import Listener
     from nslab.lab.types import Lab
     from nslab.linux.processes.agents import NotReady
+    from nslab.linux.processes.spawner import Interpreter
     from nslab.objects.unmanaged import Unmanaged
 
 
@@ -55,21 +56,34 @@ class Up:
     """A line about each pod that no node admits, and that of `kubectl rollout status` of each rollout that is stuck."""
 
 
-def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwanted: Sequence[Unmanaged] = ()) -> Up:
+def up(
+    lab: Lab,
+    listener: Listener = QUIET,
+    goals: str | None = None,
+    unwanted: Sequence[Unmanaged] = (),
+    early: Interpreter | None = None,
+) -> Up:
     """Bring a lab up as `begin` does, and wait for the rollouts that this starts."""
-    done = begin(lab, listener, goals, unwanted)
+    done = begin(lab, listener, goals, unwanted, early)
     stuck = () if done.not_ready else rollouts.wait(done.drift.lab)
     return replace(done, stuck=(*unscheduled(done.drift.lab), *stuck))
 
 
-def begin(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwanted: Sequence[Unmanaged] = ()) -> Up:
+def begin(
+    lab: Lab,
+    listener: Listener = QUIET,
+    goals: str | None = None,
+    unwanted: Sequence[Unmanaged] = (),
+    early: Interpreter | None = None,
+) -> Up:
     """Bring a lab up, repair it, or change it to match its file. Refused if the kernel refuses a step.
 
     After a failure the inverse plan restores a running lab; a fresh one is removed as a whole, as `down` does, which
     needs no plan and takes half as long.
 
     `goals`: the text of the check file to store with the lab; "": there is none; None: keep the stored one.
-    `unwanted`: unmanaged objects in its namespaces, to be removed first.
+    `unwanted`: unmanaged objects in its namespaces, to be removed first. `early`: an interpreter for its processes that
+    the caller has started already.
     """
     started = time.monotonic()
     with (
@@ -77,7 +91,7 @@ def begin(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwant
         private(),
         owned.locked(lab.name, "up", listener.busy),
         Namespaces() as spaces,
-        Agents(lab.name, folder(lab.name)) as agents,
+        Agents(lab.name, folder(lab.name), early) as agents,
         contextlib.ExitStack() as undo,
     ):
         fresh = not owned.exists(lab.name)

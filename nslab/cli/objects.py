@@ -13,18 +13,8 @@ from nslab.admission.settings import setting
 from nslab.cli import complete
 from nslab.cli.arguments import Output, RunningLab
 from nslab.cli.life import listener
-from nslab.cli.output import (
-    Format,
-    document,
-    need_root,
-    not_ready,
-    note,
-    pause,
-    ready_or_exit,
-    say,
-    unready_note,
-    written_or_exit,
-)
+from nslab.cli.outcome import not_ready, ready_or_exit, unready_note, written_or_exit
+from nslab.cli.output import Format, document, need_root, note, pause, say
 from nslab.errors import UsageError, error_text
 from nslab.lab.selection import resource
 

@@ -1,12 +1,13 @@
-"""The service network: the kernel objects on each node that make Services reachable."""
+"""The service network: the kernel objects on each node that make Services reachable, beside the plugin's rules."""
 
 from __future__ import annotations
 
 import json
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 from nslab.compiler.endpoints import resolve, seen
+from nslab.compiler.items import objects
 from nslab.compiler.networks import network
 from nslab.compiler.subnets import egress, next_hop
 from nslab.compiler.underlay import UPLINK, interface
@@ -15,16 +16,10 @@ from nslab.dataclass import replace
 from nslab.lab.addons import with_api_service
 from nslab.lab.types import Encapsulation, ProxyMode
 from nslab.objects import names
-from nslab.objects.inet import Address, Route
-from nslab.objects.ipset import IpSet, SetMember
-from nslab.objects.iptables import Chain, Jump
-from nslab.objects.ipvs import RealServer, VirtualServer
-from nslab.objects.links import Dummy
 from nslab.objects.namespaces import Netns
-from nslab.objects.nft import NftChain, NftElement, NftSet, NftTable
 from nslab.objects.ports import LinkUp
 from nslab.objects.process import Control, KubeProxy
-from nslab.objects.sysctl import Sysctl
+from nslab.objects.routes import Route
 from nslab.proxy import model
 from nslab.proxy.mode import whole
 from nslab.proxy.modes import mode
@@ -36,7 +31,7 @@ if TYPE_CHECKING:
     from nslab.lab.types import Lab, Node
     from nslab.objects.base import KernelObject
     from nslab.objects.needs import HostFeatures
-    from nslab.ruletext.items import Item, Items
+    from nslab.ruletext.items import Items
 
 _API, _BY = "API server", "kube-proxy"
 
@@ -51,17 +46,26 @@ def api_server(lab: Lab) -> Iterator[KernelObject]:
 
 
 def services(lab: Lab, host: HostFeatures, written_by: WrittenBy) -> Iterator[KernelObject]:
-    """The routes to Services from outside, each node's kube-proxy, and its rules if `written_by` is NSLAB."""
+    """The routes to Services from outside, each node's rules, and its kube-proxy.
+
+    kube-proxy's own rules are among them if `written_by` is NSLAB. The network plugin's come first in their chains.
+    """
     resolved = seen(resolve(with_api_service(lab)))
     yield from announced(lab, resolved)
-    if lab.proxy_mode is ProxyMode.NONE:
-        return
+    watching = lab.nodes if lab.proxy_mode is not ProxyMode.NONE else ()
+    proxies = {node.name: proxy_of(lab, node, host, resolved) for node in watching}
+    plugin = network(lab)
+    plugins = plugin.agent_rules(lab)
     for node in lab.nodes:
+        written: dict[str, Items] = {}
+        if written_by is WrittenBy.NSLAB and (proxy := proxies.get(node.name)):
+            written[_BY] = whole(mode(proxy.mode), resolved, proxy)
+        written[plugin.AGENT] = plugins.get(node.name, {})
+        yield from objects(names.netns(lab.name, node.name), written)
+    for node in watching:
         ns = names.netns(lab.name, node.name)
-        proxy = proxy_of(lab, node, host, resolved)
-        if written_by is WrittenBy.NSLAB:
-            yield from objects(ns, whole(mode(proxy.mode), resolved, proxy))
-        yield KubeProxy(ns, ns, json.dumps(model.to_json(_started(lab, node, proxy)), sort_keys=True), by=_BY)
+        settings = model.to_json(_started(lab, node, proxies[node.name]))
+        yield KubeProxy(ns, ns, json.dumps(settings, sort_keys=True), by=_BY)
 
 
 def announced(lab: Lab, resolved: Iterable[model.ServiceInfo]) -> Iterator[KernelObject]:
@@ -136,66 +140,3 @@ def node_addresses(lab: Lab, node: Node) -> Iterator[IPv4Address]:
     """A node's addresses, the one on the node network first."""
     yield node.address
     yield from network(lab).node_addresses(lab, node)
-
-
-def objects(ns: str, items: Items) -> Iterator[KernelObject]:
-    """The kernel objects for a proxy mode's items, each after those it requires.
-
-    Chains come before the jumps to them. They may refer to later chains: one iptables-restore writes the whole table.
-    """
-    yield from (_object(ns, item, body) for item, body in sorted(items.items(), key=lambda entry: _place(entry[0])))
-
-
-def _place(item: Item) -> tuple[int, str, int]:
-    match item:
-        case ("chain" | "jump" as kind, table, *_):
-            return _ORDER.index("chain"), table, ("chain", "jump").index(kind)
-        case (kind, *_):
-            return _ORDER.index(kind), "", 0
-    raise AssertionError(item)
-
-
-_ORDER = (
-    "sysctl", "dummy", "address", "ipset", "member", "chain", "virtual", "real",
-    "nft-table", "nft-set", "nft-map", "nft-chain", "nft-element",
-)  # fmt: skip
-
-
-def _object(ns: str, item: tuple[str, ...], body: tuple[str, ...]) -> KernelObject:
-    match item, body:
-        case ("sysctl", path, default), (value,):
-            return Sysctl(ns, path, value, default, by=_BY)
-        case ("dummy", name), _:
-            return Dummy(ns, name, by=_BY)
-        case ("address", dev, address), _:
-            return Address(ns, dev, IPv4Interface(address), by=_BY)
-        case ("ipset", name), (kind, options):
-            return IpSet(ns, name, kind, options, by=_BY)
-        case ("member", name, entry), _:
-            return SetMember(ns, name, entry, by=_BY)
-        case ("chain", "raw" | "mangle" | "nat" | "filter" as table, name), rules:
-            return Chain(ns, table, name, rules, by=_BY)
-        case ("jump", "raw" | "mangle" | "nat" | "filter" as table, chain, rule, "first" | "last" as place), _:
-            return Jump(ns, table, chain, rule, place, by=_BY)
-        case ("virtual", protocol, service), (scheduler, seconds, flags):
-            return VirtualServer(ns, protocol, service, scheduler, int(seconds or 0), flags, by=_BY)
-        case ("real", protocol, service, server), (weight,):
-            return RealServer(ns, protocol, service, server, int(weight), by=_BY)
-        case _:
-            return _nft(ns, item, body)
-
-
-def _nft(ns: str, item: tuple[str, ...], body: tuple[str, ...]) -> KernelObject:
-    match item, body:
-        case ("nft-table", *_, table), (comment,):
-            return NftTable(ns, table, comment, by=_BY)
-        case ("nft-set" | "nft-map" as kind, name), (spec,):
-            return NftSet(ns, _TABLE, name, spec, kind == "nft-map", by=_BY)
-        case ("nft-chain", name), (hook, *rules):
-            return NftChain(ns, _TABLE, name, hook, tuple(rules), by=_BY)
-        case ("nft-element", name, key), (comment, verdict):
-            return NftElement(ns, _TABLE, name, key, verdict, comment, by=_BY)
-    raise AssertionError(item)
-
-
-_TABLE = "kube-proxy"

@@ -3,7 +3,7 @@
 | field | default |
 |---|---|
 | networks | the course's: nodes 192.168.59.0/24, pods 20.96.0.0/12, services 10.96.0.0/12 |
-| plugin, encapsulation | calico with IPIP; flannel has the backend vxlan; the other plugins have no encapsulation |
+| plugin, encapsulation, calicoVersion | calico 3.30 with IPIP; flannel has the backend vxlan; the others have none |
 | proxy mode | iptables |
 | a node's address | the first free one of the (first) node network from its 22nd on (the course's node1 is .22) |
 | a client's address | the first free one from its 10th on |
@@ -167,6 +167,8 @@ def _settings(lab: LabDocument) -> None:
         lab.cni.setdefault("backend", "vxlan")
     else:
         lab.cni.setdefault("encapsulation", str(lab.rules.encapsulation))
+    if lab.rules.release:
+        lab.cni.setdefault("calicoVersion", lab.rules.release)
     lab.proxy.setdefault("mode", str(ProxyMode.IPTABLES))
     lab.proxy.setdefault("scheduler", str(Scheduler.RR))
 

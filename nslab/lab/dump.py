@@ -10,14 +10,14 @@ from nslab.api.service_types import ServiceType
 from nslab.lab import termination
 from nslab.lab.addons import KUBE_DNS
 from nslab.lab.lab_document import LabDocument
-from nslab.lab.network_rules import fields
+from nslab.lab.network_rules import RULES, fields
 from nslab.lab.stream import Documents
 from nslab.lab.types import ONE_NUMBER, Scheduler
 
 if TYPE_CHECKING:
     from nslab.api.pod_types import Pod
     from nslab.api.service_types import Service
-    from nslab.lab.types import Cni, Controller, Lab
+    from nslab.lab.types import Controller, Lab
 
 
 def dump(lab: Lab) -> str:
@@ -66,7 +66,7 @@ def lab_document(lab: Lab) -> dict[str, Any]:
             "pods": str(nets.pods),
             "services": str(nets.services),
         },
-        "cni": {"plugin": str(lab.plugin), **fields(lab.plugin, lab.encapsulation), **_cni(lab.cni)},
+        "cni": {"plugin": str(lab.plugin), **fields(lab.plugin, lab.encapsulation), **_cni(lab)},
         "proxy": present(proxy),
         "dns": {"address": str(lab.dns_address)} if lab.dns_address else {},
         "nodes": [
@@ -94,10 +94,11 @@ def lab_document(lab: Lab) -> dict[str, Any]:
     return head | present({"spec": present(spec), "status": status})
 
 
-def _cni(cni: Cni | None) -> dict[str, Any]:
-    """The plugins' configuration inline, so that the stored lab does not depend on a user's file."""
+def _cni(lab: Lab) -> dict[str, Any]:
+    """Calico's release; the plugins' configuration inline, so that the stored lab does not depend on a user's file."""
+    cni = lab.cni
     if cni is None:
-        return {}
+        return {"calicoVersion": lab.calico_version} if RULES[lab.plugin].release else {}
     return {"config": cni.config, "path": list(cni.path), "routes": cni.routes, "masquerade": cni.masquerade}
 
 

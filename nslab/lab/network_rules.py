@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.dataclass import dataclass
 from nslab.lab.types import Encapsulation, Plugin
+from nslab.policy.model import DEFAULT_RELEASE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +43,8 @@ class NetworkRules:
     with the reason. `encapsulation`: its default; NONE: it has no other. `backends`: it has flannel's fields in place
     of `encapsulation`. `subnets`: it routes between nodes in different subnets. `requests`: a pod can request its
     address. `by_exec`: CNI plugins with a configuration make the network and decide on addresses. `policies`: it
-    enforces NetworkPolicies. `host_ports`: the plugin portmap stands behind it.
+    enforces NetworkPolicies. `host_ports`: the plugin portmap stands behind it. `release`: the release of Calico whose
+    rules a node has by default; "" for none.
     """
 
     label: str
@@ -55,6 +57,7 @@ class NetworkRules:
     by_exec: bool = False
     policies: bool = False
     host_ports: bool = False
+    release: str = ""
 
 
 def fields(plugin: Plugin, encapsulation: Encapsulation) -> dict[str, Any]:
@@ -66,7 +69,14 @@ def fields(plugin: Plugin, encapsulation: Encapsulation) -> dict[str, Any]:
 _BY_CUSTOM = _of_a_bridge("the pods' gateway, by custom")
 RULES = {
     Plugin.CALICO: NetworkRules(
-        "calico has", 26, _of_a_tunnel, Encapsulation.IPIP, subnets=True, policies=True, host_ports=True
+        "calico has",
+        26,
+        _of_a_tunnel,
+        Encapsulation.IPIP,
+        subnets=True,
+        policies=True,
+        host_ports=True,
+        release=DEFAULT_RELEASE,
     ),
     Plugin.KUBENET: NetworkRules("kubenet has", 24, _of_a_bridge("the address of cbr0"), requests=False),
     Plugin.FLANNEL: NetworkRules(

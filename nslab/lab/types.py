@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from nslab.dataclass import dataclass, field
+from nslab.policy.model import DEFAULT_RELEASE
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Network
@@ -190,6 +191,8 @@ class Lab:
     controllers: tuple[Controller, ...] = ()
     scheduler: str = "rr"
     routers: tuple[Router, ...] = ()
+    # The release whose rules Calico's Felix writes.
+    calico_version: str = DEFAULT_RELEASE
     cni: Cni | None = None
     others: tuple[Kept, ...] = ()
     # The pods of controllers, NAMESPACE/NAME, that were deleted and replaced, the longest ago first.

@@ -12,6 +12,7 @@ from nslab.api.selectors import requirements
 from nslab.dataclass import replace
 from nslab.lab import node_selector, termination, types
 from nslab.lab.service_views import endpoint_slice, service
+from nslab.policy.model import DEFAULT_RELEASE
 from nslab.runtime.health_check import HealthCheck
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def lab(found: Documents) -> types.Lab:
         controllers=tuple(one.view for one in found.controllers),
         scheduler=str(document.scheduler),
         routers=tuple(types.Router(one.name, (*one.legs.values(),), one.bgp) for one in document.routers),
+        calico_version=document.cni.get("calicoVersion", DEFAULT_RELEASE),
         cni=cni(document),
         others=tuple(map(kept, found.others)),
         replaced=document.replaced,

@@ -166,6 +166,11 @@ class KernelObject:
         return False
 
     @property
+    def inserted_into(self) -> Key:
+        """The list at whose top it is inserted, before those that the state has earlier; () if its place is its own."""
+        return ()
+
+    @property
     def sets_up(self) -> str:
         """The interface that the kernel activates some time after this is added."""
         return ""

@@ -1,7 +1,7 @@
 """Chains and jumps, and the input of `iptables-restore`; iptables_saved reads the output of `iptables-save`.
 
-A restore is one kernel transaction. `--noflush` keeps the chains that it does not declare: it declares (and so
-flushes) nslab's chains and fills them; the built-in chains, which others use too, only gain and lose single rules.
+A restore is one kernel transaction for each table. `--noflush` keeps the chains that it does not declare: it declares
+(and so flushes) nslab's chains and fills them; the built-in chains, which others use too, gain and lose single rules.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from nslab.dataclass import dataclass, replace
-from nslab.objects.base import Add, KernelObject, Remove
+from nslab.objects.base import Add, KernelObject, Remove, Replace
+from nslab.objects.compared_rules import compared
 from nslab.objects.keys import Layer
 from nslab.quote import fill, quote
-from nslab.ruletext.iptables import iptables_text
+from nslab.ruletext.iptables import TABLES, iptables_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,14 +30,14 @@ Table: TypeAlias = Literal["raw", "mangle", "nat", "filter"]
 _RULE = re.compile(r'"((?:[^"\\]|\\.)*)"|[^\s"]+')
 _ESCAPE = re.compile(r"\\(.)")
 _ACTIVE = frozenset('$`"\\!')
-_TARGETS = {"ACCEPT", "DROP", "RETURN", "MASQUERADE", "SNAT", "DNAT", "REDIRECT", "MARK", "REJECT", "NOTRACK"}
+_TARGETS = {"ACCEPT", "DROP", "RETURN", "MASQUERADE", "SNAT", "DNAT", "REDIRECT", "MARK", "REJECT", "NOTRACK", "CT"}
 _NAMED = re.compile(r"(?:^|\s)(-[jg]|--match-set) (\S+)")
 _OF_ONE_SERVICE = re.compile("KUBE-(SVC|SVL|EXT|FW|SEP)-")
 _SERVICE = re.compile(r'--comment "(?:[^"]* )?([a-z0-9.-]+/[a-z0-9.-]+(?::[a-z0-9-]+)?)')
 
 
 class InTable(KernelObject):
-    """An object that a restore of one table adds or removes."""
+    """An object that a restore adds or removes."""
 
     __slots__ = ()
 
@@ -44,10 +45,6 @@ class InTable(KernelObject):
 
     unit: ClassVar[Unit] = "iptables"
     primitives: ClassVar[tuple[str, ...]] = ("iptables", "conntrack")
-
-    @property
-    def where(self) -> tuple[str, ...]:
-        return (self.ns, self.table)
 
     @property
     @abstractmethod
@@ -133,7 +130,7 @@ class Chain(InTable):
     def differing(self, old: KernelObject) -> str:
         if not isinstance(old, Chain) or {*old.rules} == {*self.rules}:
             return KernelObject.differing(self, old)
-        return f"{self.host}'s {self.label} {_compared(old.rules, self.rules)}{self.whose}"
+        return f"{self.host}'s {self.label} {compared(old.rules, self.rules)}{self.whose}"
 
     @property
     def _service(self) -> str:
@@ -174,11 +171,15 @@ class Jump(InTable):
     def comes_first(self) -> bool:
         return self.place == "first"
 
+    @property
+    def inserted_into(self) -> Key:
+        return (self.ns, self.table, self.chain) if self.place == "first" else ()
+
     def lines(self, step: Step) -> list[str]:
         tool = fill("ip netns exec {} iptables -t {}", self.ns, self.table)
         where = f"-I {self.chain} 1" if self.place == "first" else f"-A {self.chain}"
-        verb = f"-D {self.chain}" if isinstance(step, Remove) else where
-        return [f"{tool} {for_shell(f'{verb} {self.rule}')}"]
+        verbs = [f"-D {self.chain}"] * (not isinstance(step, Add)) + [where] * (not isinstance(step, Remove))
+        return [f"{tool} {for_shell(f'{verb} {self.rule}')}" for verb in verbs]
 
     def turn(self, step: Step) -> int:
         return 1 if isinstance(step, Remove) else 2
@@ -186,6 +187,9 @@ class Jump(InTable):
     @property
     def label(self) -> str:
         return f"rule in {self.chain} (table {self.table}): {self.rule}"
+
+    def differing(self, _old: KernelObject) -> str:
+        return f"{self.host}'s {self.label} moves to the top{self.whose}"
 
     @property
     def listed(self) -> tuple[str, str]:
@@ -206,10 +210,15 @@ def _word(quoted: str | None, bare: str) -> str:
 
 
 def typed(steps: Iterable[Step]) -> list[str]:
-    """The commands for the steps of one table, in an order that works when they run one by one.
+    """The commands for the steps of a restore, in an order that works when they run one by one.
 
     A rule then needs the chain that it jumps to, and only an empty chain without jumps to it can be deleted.
     """
+    return [line for own in by_table(steps) for line in _typed(own)]
+
+
+def _typed(steps: Iterable[Step]) -> list[str]:
+    """The commands for the steps of one table."""
     declared: list[str] = []
     filled: list[str] = []
     jumps: list[str] = []
@@ -231,22 +240,25 @@ def typed(steps: Iterable[Step]) -> list[str]:
 
 
 def iptables_restore(steps: Iterable[Step], block: int = 0) -> str:
-    """Input for `iptables-restore --noflush`: all steps, which must be of one table.
+    """Input for `iptables-restore --noflush`: all steps, a transaction of the kernel for each table.
 
     It declares chains first (which flushes them) and deletes chains last; within that, the order of `settled` stays.
     `block`: the maximum number of chains in one transaction, see nslab.ruletext.iptables.
     """
     old: Items = {}
     new: Items = {}
+    moved: set[Item] = set()
     for step in settled(steps):
         assert isinstance(step.obj, InTable)
         item, body = step.obj.item()
         (old if isinstance(step, Remove) else new)[item] = body
-    return iptables_text(old, new, block)
+        if isinstance(step, Replace) and step.obj.repeats:
+            moved.add(item)
+    return iptables_text(old, new, block, moved)
 
 
 def settled(steps: Iterable[Step]) -> tuple[Step, ...]:
-    """The steps of a table's restore: the last step of each chain, and the steps of each jump that do not cancel out.
+    """The steps of a restore: the last step of each chain, and the steps of each jump that do not cancel out.
 
     A restore describes the table's final state, so a step and its inverse in one transaction cancel out. A jump that
     moves to the other end of its chain is two steps.
@@ -266,24 +278,17 @@ def settled(steps: Iterable[Step]) -> tuple[Step, ...]:
     return tuple(kept)
 
 
+def by_table(steps: Iterable[Step]) -> Iterator[tuple[Step, ...]]:
+    """The steps of a restore that the kernel does at once, in the order in which it commits tables."""
+    tables: dict[str, list[Step]] = {table: [] for table in TABLES}
+    for step in steps:
+        assert isinstance(step.obj, InTable)
+        tables[step.obj.table].append(step)
+    return (tuple(own) for own in tables.values() if own)
+
+
 def in_turn(steps: Iterable[Step]) -> tuple[list[KernelObject], list[Step]]:
-    """The order in which a restore runs: the chains that it declares (and so flushes), then the steps by their turn."""
+    """The order in which a table's restore runs: it declares (and so flushes) chains, then does the steps by turn."""
     turns = [(step.obj.turn(step), step) for step in settled(steps) if isinstance(step.obj, InTable)]
     declared: list[KernelObject] = [replace(step.obj, rules=()) for _, step in turns if isinstance(step.obj, Chain)]
     return declared, [step for _, step in sorted(turns, key=lambda entry: entry[0])]
-
-
-def _compared(before: tuple[str, ...], rules: tuple[str, ...]) -> str:
-    """The missing and the extra rules of a chain, by the number and the first of each."""
-    actual, desired = {*before}, {*rules}
-    missing = _counted([rule for rule in rules if rule not in actual])
-    extra = _counted([rule for rule in before if rule not in desired])
-    parts = [f"lacks {missing}"] * bool(missing) + [f"was given {extra}"] * bool(extra)
-    return ", and ".join(parts)
-
-
-def _counted(rules: list[str]) -> str:
-    """The number of rules and the first one, in words."""
-    if not rules:
-        return ""
-    return f"{len(rules)} rules, the first being {rules[0]}" if len(rules) > 1 else f"the rule {rules[0]}"

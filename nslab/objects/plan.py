@@ -44,13 +44,27 @@ def diff(have: Iterable[KernelObject], want: State) -> Plan:
     late = [obj for key, obj in removals if obj.named_by_rules and key not in wanted]
     first = [obj for key, obj in removals if not (obj.named_by_rules and key not in wanted)]
     steps: list[Step] = [undone(obj) for obj in first if obj.initial != obj]
+    covered = _covered((key for key in there if key not in gone), wanted)
     for key, obj in wanted.items():
         old = None if key in gone else there.get(key)
         if old is None:
             steps.append(_do(obj))
-        elif old != obj:
+        elif old != obj or key in covered:
             steps.append(Replace(old, obj))
     return (*steps, *map(undone, late))
+
+
+def _covered(kept: Iterable[Key], wanted: dict[Key, KernelObject]) -> set[Key]:
+    """Those of the `kept` before which an addition of the plan would be inserted, although the state has it earlier."""
+    stay = {*kept}
+    changing: set[Key] = set()
+    covered: set[Key] = set()
+    for key, obj in wanted.items():
+        if key not in stay:
+            changing.add(obj.inserted_into)
+        elif obj.inserted_into and obj.inserted_into in changing:
+            covered.add(key)
+    return covered
 
 
 def invert(plan: Plan) -> Plan:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Labels: TypeAlias = "tuple[tuple[str, str], ...]"
 Direction: TypeAlias = Literal["ingress", "egress"]
 DIRECTIONS: tuple[Direction, ...] = ("ingress", "egress")
+DEFAULT_RELEASE = "3.30"
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
 """The label that the API server gives each namespace."""
 
@@ -131,4 +132,4 @@ class FelixNode:
     addresses: tuple[str, ...] = ()
     tunnel: str = ""
     tunnel_peers: tuple[str, ...] = ()
-    version: str = "3.30"
+    version: str = DEFAULT_RELEASE

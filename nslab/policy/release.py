@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 ACCEPT, PASS = 0x10000, 0x20000
 """Bits of the mark: a policy accepted the packet; a policy leaves it to the next tier."""
+FELIX_BITS = 0xFFFF0000
+"""The bits of the mark that Felix takes for itself (IptablesMarkMask)."""
 TIER = "default"
 
 

@@ -45,7 +45,7 @@ class Call:
     `node`: the node whose rules translate. `name`: the name to resolve first (DNS must return `addresses`). `asks`: all
     endpoints are agnhost, which reports its host name and its client's address. `answers`: the possible endpoints, if
     `outcome` is REACHED. `policy`: Cluster or Local, for external traffic. `lost`: a router without routes to pods is
-    on the path to some endpoint or to the DNS, so connections there may fail.
+    on the path to some endpoint or to the DNS, or NetworkPolicies forbid it, so connections there may fail.
     """
 
     source: str

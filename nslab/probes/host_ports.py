@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from nslab.api.pod_types import Protocol
 from nslab.compiler.portmap import owners
+from nslab.dataclass import replace
 from nslab.lab.network_rules import RULES
 from nslab.objects import names
 from nslab.probes.calls import Answer, Call, Way
-from nslab.probes.pairs import agnhost_port, stand_in_ports
+from nslab.probes.pairs import agnhost_port, places, stand_in_ports
+from nslab.probes.policies import Enforced
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -27,6 +29,7 @@ def host_port_calls(lab: Lab, askers: Sequence[ProbeHost], node_ports: Collectio
     """
     if not RULES[lab.plugin].host_ports:
         return
+    enforced, hosts = Enforced(lab), {one.name: one for one in places(lab, leaving=True)}
     for node in lab.nodes:
         for pod, ports in owners(lab, node):
             for port in ports:
@@ -34,7 +37,10 @@ def host_port_calls(lab: Lab, askers: Sequence[ProbeHost], node_ports: Collectio
                     continue
                 for asker in askers:
                     if asker.role == "client" or (asker.role == "node" and asker.name != node.name):
-                        yield _call(asker, pod, port, node.name, node.address)
+                        call = _call(asker, pod, port, node.name, node.address)
+                        target = hosts[call.answers[0].pod]
+                        denied = enforced.denial(asker, target, str(port.protocol), port.port, asker.address)
+                        yield replace(call, answers=(), lost=True) if denied else call
 
 
 def _call(asker: ProbeHost, pod: Pod, port: ContainerPort, node: str, address: IPv4Address) -> Call:

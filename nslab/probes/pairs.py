@@ -14,9 +14,10 @@ from nslab.compiler.addresses import address_of, tunnel_address
 from nslab.compiler.networks import network
 from nslab.compiler.subnets import connected, encapsulated, reachable_from, subnet_of
 from nslab.compiler.underlay import ETHERNET_MTU
-from nslab.dataclass import dataclass
+from nslab.dataclass import dataclass, replace
 from nslab.errors import UsageError
 from nslab.objects import names
+from nslab.probes.policies import EPHEMERAL, Enforced
 from nslab.probes.probe import Expected, Kind, Probe, ProbeHost
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def survey(lab: Lab, host: HostFeatures, sources: Sequence[str] = (), targets: S
     pairs = [(a, b) for a in senders for b in receivers if a != b]
     chosen = pairs if len(pairs) <= ALL_PAIRS else [(a, b) for a in senders for b in _sample(hosts, a, receivers)]
     local = [p for p in _pod_local(lab) if _named_in(p.source, sources) and _named_in(p.source, targets)]
-    remote = [probe for a, b in chosen for probe in between(lab, host, a, b)]
+    enforced = Enforced(lab)
+    remote = [probe for a, b in chosen for probe in between(lab, host, a, b, enforced)]
     return Survey(hosts, (*local, *remote), len(chosen), len(pairs), _apart(lab))
 
 
@@ -88,8 +90,8 @@ def places(lab: Lab, *, leaving: bool = False) -> tuple[ProbeHost, ...]:
     return (*pods, *nodes, *(ProbeHost(client.name, "client", client.address) for client in lab.clients))
 
 
-def between(lab: Lab, host: HostFeatures, source: ProbeHost, target: ProbeHost) -> Iterator[Probe]:
-    """The probes of one pair."""
+def between(lab: Lab, host: HostFeatures, source: ProbeHost, target: ProbeHost, enforced: Enforced) -> Iterator[Probe]:
+    """The probes of one pair. What policies forbid must not arrive."""
     pair = (source.name, target.name, target.address)
     server = _server(lab, target)
     if target.role == "pod" and not has_way(lab, source, target):
@@ -98,11 +100,16 @@ def between(lab: Lab, host: HostFeatures, source: ProbeHost, target: ProbeHost) 
             yield Probe(*pair, kind, expected=Expected.FAIL)
         return
     seen = seen_as(lab, host, source, target)
-    yield Probe(*pair, Kind.ICMP, expected_source=seen)
-    yield Probe(*pair, Kind.TCP, port=server[0], asks=server[1], expected_source=seen)
-    yield Probe(*pair, Kind.UDP, expected_source=seen)
+    denied = {
+        kind: enforced.denial(source, target, kind.upper(), port or EPHEMERAL, seen)
+        for kind, port in ((Kind.ICMP, 0), (Kind.TCP, server[0]), (Kind.UDP, 0))
+    }
+    for kind, why in denied.items():
+        port, asks = server if kind is Kind.TCP else (0, False)
+        probe = Probe(*pair, kind, port=port, asks=asks, expected_source=seen)
+        yield replace(probe, expected=Expected.FAIL, denied=why) if why else probe
     mtu = path_mtu(lab, source, target)
-    if mtu is None:
+    if mtu is None or denied[Kind.ICMP]:
         return
     yield Probe(*pair, Kind.MTU, size=mtu, expected_source=seen)
     yield Probe(*pair, Kind.MTU, size=mtu + 1, expected=Expected.FAIL)

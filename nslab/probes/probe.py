@@ -10,6 +10,8 @@ from nslab.dataclass import dataclass
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
+    from nslab.policy.allowed import Denial
+
 
 class Kind(StrEnum):
     """The kind of packet."""
@@ -44,6 +46,7 @@ class Probe:
 
     `port`: the port of the target's own server; 0: the prober itself listens there. `asks`: that server is agnhost,
     which reports its client's address. `expected_source`: the source address that the target must see; None: any.
+    `denied`: the NetworkPolicies because of which it is expected to fail, if it is because of them.
     """
 
     source: str
@@ -55,6 +58,7 @@ class Probe:
     asks: bool = False
     expected: Expected = Expected.REACH
     expected_source: IPv4Address | None = None
+    denied: Denial | None = None
 
     @property
     def pair(self) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from nslab.objects import names
 from nslab.probes.calls import Answer, Call, Way
 from nslab.probes.host_ports import host_port_calls
 from nslab.probes.pairs import agnhost_port, has_way, places, seen_as, stand_in_ports
+from nslab.probes.policies import Enforced
 from nslab.probes.probe import Outcome, ProbeHost
 from nslab.probes.spread import Spread, spread_of
 from nslab.proxy.choose import choose
@@ -100,6 +101,7 @@ class _Asking:
         self.askers = places(lab)
         self.places = {place.name: place for place in places(lab, leaving=True)}
         self._pods = {f"{pod.namespace}/{pod.name}": pod for pod in lab.pods}
+        self._enforced = Enforced(lab)
         self._proxies = {node.name: proxy_of(lab, node, host, self.services) for node in lab.nodes}
         by_address = {node.address: node.name for node in lab.nodes}
         self._ways = by_address | {ip: node.name for ip, node in ways_in(lab, self.services).items()}
@@ -157,7 +159,7 @@ class _Asking:
             yield self._call(asker, service, port, Way.NAME, asker.node, (service.cluster_ip,), 1)
         elif ends := [end for end in port.endpoints if end.ready]:
             # DNS resolves a headless Service's name to its endpoints: no proxy is involved.
-            there = self._with_way(asker, ends)
+            there = self._allowed(asker, asker, self._with_way(asker, ends), port.protocol)
             answers = self._answers(asker, there, lambda pod: seen_as(self.lab, self.host, asker, pod))
             yield Call(
                 asker.name, service.key, port.name, port.protocol, Way.NAME, asker.node,
@@ -180,7 +182,8 @@ class _Asking:
         proxy = self._proxies[node]
         outcome, ends = reached(self.lab.proxy_mode, service, port, proxy, asker, way)
         near = self.places[node]
-        there = self._with_way(near, ends)
+        there = self._allowed(asker, near, self._with_way(near, ends), port.protocol, local=service.external_local)
+        unsure = self._enforced.undecided(asker, *(end for end in map(self._host, ends) if end))
 
         def sees(pod: ProbeHost) -> IPv4Address | None:
             if keeps_source(self.lab.proxy_mode, service, asker, pod, way):
@@ -205,8 +208,31 @@ class _Asking:
             times if len(ends) > 1 else 1,
             spread or sticky or Spread.ANY,
             "" if way in (Way.CLUSTER_IP, Way.NAME) else "Local" if service.external_local else "Cluster",
-            len(there) < len(ends) or (way is Way.NAME and self._deaf(asker)),
+            unsure or len(there) < len(ends) or (way is Way.NAME and self._deaf(asker)),
         )
+
+    def _allowed(
+        self, asker: ProbeHost, near: ProbeHost, ends: Sequence[Endpoint], protocol: str, *, local: bool = False
+    ) -> list[Endpoint]:
+        """The endpoints to which NetworkPolicies let a host connect. `near`: where its packets are translated.
+
+        `local`: the client's address stays, wherever they are.
+        """
+
+        def denied(end: Endpoint) -> bool:
+            target = self._host(end) or ProbeHost(end.ip, "client", IPv4Address(end.ip))
+            if self._enforced.undecided(asker, target):
+                return False
+            source = seen_as(self.lab, self.host, near, target)
+            seen = source if asker == near or (target.node != near.node and not local) else asker.address
+            return self._enforced.denial(asker, target, protocol, end.port, seen) is not None
+
+        return [end for end in ends if not denied(end)]
+
+    def _host(self, end: Endpoint) -> ProbeHost | None:
+        """The pod behind an endpoint, if it is one of the lab."""
+        pod = self._pods.get(end.pod)
+        return self.places[names.pod_host(pod.namespace, pod.name)] if pod else None
 
     def _with_way(self, sender: ProbeHost, ends: Sequence[Endpoint]) -> list[Endpoint]:
         """The endpoints that packets from a host can reach: all but pods behind a router without routes to them."""
@@ -222,8 +248,9 @@ class _Asking:
             if service.cluster_ip == str(self.lab.dns_address)
             for port in service.ports
             for end in port.endpoints
+            if port.protocol == "UDP"
         ]
-        return len(self._with_way(pod, servers)) < len(servers)
+        return len(self._allowed(pod, pod, self._with_way(pod, servers), "UDP")) < len(servers)
 
     def _answers(
         self, asker: ProbeHost, ends: Sequence[Endpoint], sees: Callable[[ProbeHost], IPv4Address | None]

@@ -8,9 +8,9 @@ _COMMENT = re.compile(r'(?:-m comment --comment |comment )(?:"((?:[^"\\]|\\.)*)"
 
 
 def comment_of(rule: str) -> str:
-    """The comment of a rule; "" if it has none."""
-    found = _COMMENT.search(rule)
-    return (found[1] or found[2] or "") if found else ""
+    """The comment of a rule in words: Felix's signature only if there is no other; "" if it has none."""
+    found = [one[1] or one[2] or "" for one in _COMMENT.finditer(rule)]
+    return next((one for one in found if not one.startswith("cali:")), next(iter(found), ""))
 
 
 def without_comment(rule: str) -> str:

@@ -6,17 +6,19 @@ A restore is one kernel transaction for each COMMIT. `--noflush` keeps the chain
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, TypeAlias
 
 from nslab.ruletext.items import NodeCommand
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from nslab.ruletext.items import Body, Item, Items
 
     _Chains: TypeAlias = Sequence[tuple[str, Body]]
 
+_TARGET = re.compile(r"(?:^|\s)-[jg] (\S+)")
 TABLES = ("filter", "nat", "mangle", "raw")
 """The tables in the order of the text: filter before nat, as kube-proxy writes them."""
 BLOCK = 300
@@ -43,14 +45,14 @@ def sysctl_commands(old: Items, new: Items) -> tuple[NodeCommand, ...]:
     return (NodeCommand(("sysctl", "-qw", *words), ""),) if words else ()
 
 
-def iptables_text(old: Items, new: Items, block: int = 0) -> str:
+def iptables_text(old: Items, new: Items, block: int = 0, moved: Collection[Item] = ()) -> str:
     """Input for `iptables-restore --noflush` that turns `old` into `new`.
 
     A table with more than `block` chains is written in several transactions: a chain after those that it jumps to. So
-    each packet meets a Service's old rules or its new ones.
+    each packet meets a Service's old rules or its new ones. `moved`: jumps of `new` that are there, elsewhere.
     """
     changed, gone = _chains(new.items()), _chains((item, body) for item, body in old.items() if item not in new)
-    jumps = _jumps(old, new)
+    jumps = _jumps({**old, **dict.fromkeys(moved, ())}, new, moved)
     policies = _policies(new)
     lines: list[str] = []
     for table in TABLES:
@@ -101,10 +103,25 @@ def _policies(items: Items) -> dict[str, list[tuple[str, str]]]:
 
 
 def _leaves_first(chains: _Chains) -> list[tuple[str, Body]]:
-    """Each chain after those that it jumps to. Modes yield them in reverse order, except chains without jumps."""
-    leaves = [chain for chain in chains if not any("-j KUBE-" in rule for rule in chain[1])]
-    names = {name for name, _ in leaves}
-    return [*leaves, *(chain for chain in reversed(chains) if chain[0] not in names)]
+    """Each chain after those that it jumps to."""
+    rules = dict(chains)
+    ordered: dict[str, Body] = {}
+    visited: set[str] = set()
+    todo = [*reversed(rules)]
+    while todo:
+        name = todo[-1]
+        ahead = [] if name in visited else [to for to in _targets(rules[name]) if to in rules and to not in visited]
+        visited.add(name)
+        if not ahead:
+            ordered[todo.pop()] = rules[name]
+        todo += ahead
+    return [*ordered.items()]
+
+
+def _targets(rules: Body) -> Iterator[str]:
+    """Where rules lead, chains among it."""
+    for rule in rules:
+        yield from (found.group(1) for found in _TARGET.finditer(rule))
 
 
 def saved_text(items: Items) -> str:
@@ -132,14 +149,16 @@ def _chains(items: Iterable[tuple[Item, Body]]) -> dict[str, list[tuple[str, Bod
     return found
 
 
-def _jumps(old: Items, new: Items) -> dict[str, list[str]]:
+def _jumps(old: Items, new: Items, moved: Collection[Item]) -> dict[str, list[str]]:
     """Commands by table. `-I CHAIN 1` inserts before all existing rules, so the last one written is first."""
     found: dict[str, list[str]] = {}
     for _, table, chain, rule, place in _of("jump", old):
-        if ("jump", table, chain, rule, place) not in new:
+        item = ("jump", table, chain, rule, place)
+        if item in moved or item not in new:
             found.setdefault(table, []).append(f"-D {chain} {rule}")
     for _, table, chain, rule, place in _of("jump", new):
-        if ("jump", table, chain, rule, place) not in old:
+        item = ("jump", table, chain, rule, place)
+        if item in moved or item not in old:
             where = f"-I {chain} 1" if place == "first" else f"-A {chain}"
             found.setdefault(table, []).append(f"{where} {rule}")
     return found

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nslab.api.cells import NONE, labels, selector
 from nslab.api.pod_status import pod_status
-from nslab.api.tables import NONE, columns, labels, selector
+from nslab.api.tables import columns
 from nslab.api.words import printable
 from nslab.lab.history import revision_of
 from nslab.lab.rollout import QUARTER

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nslab.policy.release import FELIX_BITS
 from nslab.trace.hops import Action, End
 from nslab.trace.observed import PROTOCOLS
 from nslab.wire.packets import ICMP
@@ -86,7 +87,9 @@ def _packet(hop: Hop) -> str:
         text = _change(hop.before, header)
     size = f"ttl {header.ttl}, {_length(hop)}" if header.ttl else ""
     outer = f" {_tunnel(hop.action, hop.outer)}" if hop.outer else ""
-    mark = f", mark {hop.mark:#x}" if hop.mark and hop.action in (Action.FORWARD, Action.SNAT) else ""
+    # Felix's own bits mean something within its chains only.
+    bits = hop.mark & ~FELIX_BITS
+    mark = f", mark {bits:#x}" if bits and hop.action in (Action.FORWARD, Action.SNAT) else ""
     return f"{text}{outer}  {size}{mark}" if hop.action not in _TRANSLATIONS else f"{text}{mark}"
 
 

@@ -80,6 +80,7 @@ def _values(result: Result, explanations: Mapping[Probe, Cause]) -> dict[str, An
         "expected_source": probe.expected_source and str(probe.expected_source),
         "seen_from": result.seen_from and str(result.seen_from),
         "arrived_at": result.arrived_at or None,
+        "denied_by": [*probe.denied.policies] if probe.denied else None,
         "detail": result.detail or None,
         "explanation": str(explanations[probe]) if probe in explanations else None,
     }

@@ -18,7 +18,8 @@ READABLE = 120
 """Columns that a table has in a file, if it can be had so."""
 ROWS = 24
 """The turned table is long instead of wide, and fits a screen."""
-OK, BLOCKED, SELF, UNASKED = "ok", "blocked", "-", ""
+OK, BLOCKED, DENIED, SELF, UNASKED = "ok", "blocked", "denied", "-", ""
+ONLY = " only"
 _TITLES = {"pod": "pods", "node": "nodes", "client": "clients"}
 
 
@@ -33,7 +34,7 @@ def matrix(survey: Survey, results: Sequence[Result], width: int = 0) -> list[st
 
 
 def cells(results: Iterable[Result]) -> dict[tuple[str, str], str]:
-    """The word for each pair: `ok`, `blocked` (as expected), or `FAIL` with the error and the kinds of packets."""
+    """The word for each pair: `ok`, `blocked` or `denied` (as expected), or `FAIL` with the error and the kinds."""
     pairs: dict[tuple[str, str], list[Result]] = {}
     for result in results:
         pairs.setdefault(result.probe.pair, []).append(result)
@@ -44,8 +45,10 @@ def cell(results: Sequence[Result]) -> str:
     """The word for one pair, with its errors only."""
     wrong = [result for result in results if result.wrong]
     if not wrong:
-        blocked = all(result.probe.expected is Expected.FAIL for result in results)
-        return BLOCKED if blocked else OK
+        passed = [result.probe.kind.value for result in results if result.probe.expected is Expected.REACH]
+        if any(result.probe.denied for result in results):
+            return f"{','.join(dict.fromkeys(passed))}{ONLY}" if passed else DENIED
+        return OK if passed else BLOCKED
     by_trouble: dict[str, list[str]] = {}
     for result in wrong:
         by_trouble.setdefault(_short(result), []).append(result.probe.kind.value)
@@ -119,8 +122,26 @@ def legend(results: Iterable[Result], why: str = "") -> Iterator[str]:
         if sizes:
             words.append(f"whole packets of {' or '.join(map(str, sizes))} bytes, and none larger,")
         yield f"{OK}: {', '.join(words)} arrive{'' if sizes else ','} from the right address".replace(",,", ",")
+    if DENIED in cell_words:
+        yield f"{DENIED}: NetworkPolicies allow no connection, as it should be"
+    if any(word.endswith(ONLY) for word in cell_words):
+        yield f"…{ONLY}: NetworkPolicies allow nothing else, as it should be"
+    yield from denials(results)
     if BLOCKED in cell_words:
         yield f"{BLOCKED}: no way there, as it should be{f' ({why})' if why else ''}"
+
+
+def denials(results: Iterable[Result]) -> Iterator[str]:
+    """Whom policies deny, a line for each pod that they isolate in a direction."""
+    found: dict[tuple[str, str, tuple[str, ...]], dict[str, None]] = {}
+    for result in results:
+        source, target = result.probe.pair
+        if why := result.probe.denied:
+            own, other = (target, source) if why.direction == "ingress" else (source, target)
+            found.setdefault((own, why.direction, why.policies), {})[other] = None
+    for (own, direction, policies), others in found.items():
+        way = "from" if direction == "ingress" else "to"
+        yield f"  {direction} of {own}, isolated by {_and(policies)}: denied {way} {', '.join(others)}"
 
 
 def count(results: Sequence[Result]) -> str:

@@ -26,8 +26,8 @@ _LEGEND = {
     "refused": "it has no endpoints, and the client is refused at once",
     "silent": "no answer at all, as it should be (policy Local and no local endpoint, or a source outside the ranges)",
     "ended": "it has no endpoints: the proxy accepts the connection and closes it",
-    "no way": "a router drops packets to its endpoints, or to kube-dns: it has no routes to pods",
-    "in part": "endpoints of the same subnet answer; a router without routes to pods drops packets to the others",
+    "no way": "NetworkPolicies, or a router without routes to pods, drop packets to its endpoints or to kube-dns",
+    "in part": "some endpoints answer; NetworkPolicies, or a router without routes to pods, drop packets to the others",
 }
 
 

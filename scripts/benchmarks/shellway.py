@@ -48,7 +48,7 @@ class Inside:
     bridge: str
     settings: str
     sets: str
-    tables: dict[str, str]
+    rules: str
 
 
 def inside(plan: Plan, ns: str) -> Inside:
@@ -57,16 +57,12 @@ def inside(plan: Plan, ns: str) -> Inside:
     lines = [line for step in mine for line in shell.commands(step)]
     sets = [step for step in mine if isinstance(step.obj, IpSet | SetMember)]
     rules = [step for step in mine if isinstance(step.obj, Chain | Jump)]
-    tables = dict.fromkeys(step.obj.table for step in rules if isinstance(step.obj, Chain | Jump))
     return Inside(
         ip=_without(f"ip -n {ns} ", lines),
         bridge=_without(f"bridge -n {ns} ", lines),
         settings="".join(f"echo {o.value} >/proc/sys/{o.path}\n" for s in mine if isinstance(o := s.obj, Sysctl)),
         sets=ipset_restore(sets) if sets else "",
-        tables={
-            table: iptables_restore([step for step in rules if getattr(step.obj, "table", "") == table])
-            for table in tables
-        },
+        rules=iptables_restore(rules),
     )
 
 
@@ -76,11 +72,9 @@ def _without(prefix: str, lines: list[str]) -> str:
 
 def restores(part: Inside, ns: str, folder: str, iptables: str) -> tuple[str, dict[str, str]]:
     """The shell lines for settings, sets and rules in a namespace, and the files that they read."""
-    files = {f"{ns}.{table}": text for table, text in part.tables.items()}
-    lines = [f"{iptables}-restore --noflush <{folder}/{file}\n" for file in files]
-    if part.sets:
-        files[f"{ns}.sets"] = part.sets
-        lines.insert(0, f"ipset restore <{folder}/{ns}.sets\n")
+    programs = (("sets", "ipset restore", part.sets), ("rules", f"{iptables}-restore --noflush", part.rules))
+    files = {f"{ns}.{kind}": text for kind, _, text in programs if text}
+    lines = [f"{program} <{folder}/{ns}.{kind}\n" for kind, program, text in programs if text]
     return part.settings + "".join(lines), files
 
 

@@ -23,7 +23,7 @@ from nslab.lab.types import Encapsulation, ProxyMode
 from nslab.linux import owned
 from nslab.linux.kernel import LinuxKernel
 from nslab.linux.netns import Namespaces
-from nslab.objects.inet import Address, Blackhole, Route
+from nslab.objects.inet import Address
 from nslab.objects.ipset import IpSet, SetMember
 from nslab.objects.iptables import Chain, Jump
 from nslab.objects.links import Bridge, Veth
@@ -32,6 +32,7 @@ from nslab.objects.needs import HostFeatures
 from nslab.objects.neighbours import Fdb, Neighbour
 from nslab.objects.ports import BridgePort, LinkUp
 from nslab.objects.process import Process
+from nslab.objects.routes import Blackhole, Route
 from nslab.objects.sysctl import Sysctl
 from nslab.objects.tunnels import Tun, Vxlan
 
@@ -324,4 +325,8 @@ def _kept(value: Any) -> Any:
 
 
 def _without_counters(saved: str) -> list[str]:
-    return [re.sub(r" \[\d+:\d+\]$", "", line) for line in saved.splitlines() if not line.startswith("#")]
+    """The rules, chains and policies; a table that is as it was made says nothing."""
+    lines = [re.sub(r" \[\d+:\d+\]$", "", line) for line in saved.splitlines()]
+    return [
+        line for line in lines if line and not line.startswith(("#", "*", "COMMIT")) and not line.endswith(" ACCEPT")
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -75,7 +76,7 @@ NETWORK = {
     "built-in chain": (
         ("node1", "iptables -t nat -F POSTROUTING"),
         (
-            'node1 has no rule in POSTROUTING (table nat): -m comment --comment "cali:O3lYWMrLQYEMJtB5" '
+            'node1 has no rule in POSTROUTING (table nat): -m comment --comment "cali:0i8pjzKKPyA34aQD" '
             "-j cali-POSTROUTING (Felix's)"
         ),
     ),
@@ -118,7 +119,10 @@ NETWORK = {
         "node1 has a member 10.0.0.0/8 in ipset cali40all-ipam-pools that is not the lab's",
     ),
     "sets": (
-        ("node1", "iptables -t nat -F; iptables -t nat -X; ipset destroy"),
+        (
+            "node1",
+            "for table in filter nat mangle raw; do iptables -t $table -F; iptables -t $table -X; done; ipset destroy",
+        ),
         "node1 has no ipset cali40all-ipam-pools (Felix's)",
     ),
     "MTU": (
@@ -231,7 +235,8 @@ def test_a_container_that_waits_is_mended_when_its_node_is_killed(lab: RunningLa
 
     def waits() -> bool:
         if pid := lab.processes().get("pod-b container/app"):
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it ended a moment ago
+                os.kill(pid, signal.SIGKILL)
         return state() == "waiting"
 
     lab.wait(waits)
@@ -248,7 +253,8 @@ def test_processes_are_mended(lab: RunningLab, what: str) -> None:
     victims, anew, sentence = KILLED[what]
     before = lab.processes()
     for victim in victims:
-        os.kill(before[victim], signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it ended with another one
+            os.kill(before[victim], signal.SIGKILL)
     lab.wait(lambda: not lab.processes().items() & {victim: before[victim] for victim in victims}.items())
     assert any(line.startswith(sentence) for line in lab.diff())
     healed(lab)
@@ -326,7 +332,8 @@ def test_everything_at_once(lab: RunningLab) -> None:
     for host, command in (broken for broken, _ in NETWORK.values()):
         subprocess.run(["ip", "netns", "exec", netns(lab.name, host), "sh", "-c", command], capture_output=True)
     for pid in lab.processes().values():
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it ended with another one
+            os.kill(pid, signal.SIGKILL)
     assert lab.diff() != []
     healed(lab)
 

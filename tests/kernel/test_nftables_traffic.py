@@ -17,12 +17,13 @@ sys.path.insert(0, os.path.dirname(__file__))
 from dumps import real
 from labkit import until
 
-from nslab.compiler.services import objects
-from nslab.objects.inet import Address, Route
+from nslab.compiler.items import objects
+from nslab.objects.inet import Address
 from nslab.objects.links import Veth
 from nslab.objects.namespaces import Netns
 from nslab.objects.plan import diff, transactions
 from nslab.objects.ports import LinkUp
+from nslab.objects.routes import Route
 from nslab.objects.sysctl import Sysctl
 from nslab.proxy import nftables
 from nslab.proxy.mode import whole
@@ -103,7 +104,7 @@ def world() -> Iterator[None]:
     for ns, (dev, gateway) in {**ways, NODE: ("eth00", CLIENT_IP)}.items():
         state.append(Route(ns, IPv4Network("0.0.0.0/0"), dev, IPv4Interface(gateway).ip))
     wished = whole(nftables, (WEB, NOBODY, STICKY, ELSEWHERE, CLOSED, LOCAL), PROXY)
-    state += objects(NODE, wished)
+    state += objects(NODE, {"kube-proxy": wished})
     with real(LAB) as kernel, ExitStack() as stack:
         for transaction in transactions(diff((), tuple(state))):
             kernel.run(transaction)

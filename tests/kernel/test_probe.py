@@ -19,9 +19,9 @@ from nslab.linux.netns import Namespaces
 from nslab.linux.prober.hosts import ask
 from nslab.objects.names import cali, netns
 from nslab.probes import Kind, Outcome, Survey, survey
+from nslab.probes.evidence import question
+from nslab.trace.conversation import Conversations
 from nslab.trace.explain import explain
-from nslab.trace.topology import topology
-from nslab.trace.walk import depends
 from nslab.views.matrix import cells, seen
 from tests.kernel.labkit import nslab, until
 
@@ -48,11 +48,12 @@ def wrong(lab: RunningLab) -> dict[tuple[str, str], str]:
     """Every cell that is not as it should be, each with the explanation of its first wrong answer."""
     _, results = asked(lab)
     now = drift_of(lab.name)
-    world = topology(now.want)
+    conversations = Conversations(now.lab.name, now.want)
     shown: dict[tuple[str, str], str] = {}
     for result in results:
         if result.wrong:
-            needs = depends(now.lab, result.probe, world)
+            journeys = conversations.journeys(question(result.probe))
+            needs = conversations.needs(journeys, result.probe.port)
             shown.setdefault(result.probe.pair, explain(result, needs, now.plan, now.unmanaged).sentence)
     words = cells(results)
     return {pair: f"{words[pair].removeprefix('FAIL ')} | {why}" for pair, why in shown.items()}
@@ -273,12 +274,16 @@ def test_a_cell_is_explained(
 
 def test_without_masquerading_pods_have_no_way_back_from_outside(bring_up: Callable[..., RunningLab]) -> None:
     running = bring_up("calico-two-node", Encapsulation.NONE)
-    at(running, "node1", "iptables -t nat -D POSTROUTING 1")
+    at(
+        running,
+        "node1",
+        "iptables -t nat -D POSTROUTING -m comment --comment cali:0i8pjzKKPyA34aQD -j cali-POSTROUTING",
+    )
     found = wrong(running)
     assert set(found) == {(pod, other) for pod in ("pod-a", "pod-b") for other in ("client", "node2")}
     # The other node knows the way to pods, and answers; it is only that it should not see their addresses.
     assert found["pod-a", "node2"].startswith("seen as 20.111.156.6 | node1 has no rule in POSTROUTING (table nat)")
-    assert all("-j cali-POSTROUTING" in why and "iptables -t nat -I POSTROUTING 1" in why for why in found.values())
+    assert all("-j cali-POSTROUTING" in why and "iptables -t nat -A POSTROUTING" in why for why in found.values())
 
 
 def test_a_strangers_rule_is_named_when_nothing_of_ours_differs(bring_up: Callable[..., RunningLab]) -> None:
@@ -296,10 +301,10 @@ def test_a_strangers_rule_is_named_when_nothing_of_ours_differs(bring_up: Callab
 
 def test_a_policy_is_named(bring_up: Callable[..., RunningLab]) -> None:
     running = bring_up("calico-two-node", Encapsulation.NONE)
-    at(running, "node2", "iptables -P FORWARD DROP")
+    at(running, "node2", "iptables -P INPUT DROP")
     found = wrong(running)
-    assert ("pod-c", "pod-a") in found
-    said = "node2's chain FORWARD (table filter) has policy DROP instead of ACCEPT: ip netns exec"
+    assert ("node1", "node2") in found
+    said = "node2's chain INPUT (table filter) has policy DROP instead of ACCEPT: ip netns exec"
     assert all(said in why for why in found.values())
 
 

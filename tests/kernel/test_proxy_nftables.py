@@ -17,13 +17,14 @@ sys.path.insert(0, os.path.dirname(__file__))
 
 from dumps import real
 
-from nslab.compiler.services import objects
+from nslab.compiler.items import objects
 from nslab.errors import Refused
 from nslab.linux.netns import Namespaces
 from nslab.linux.observe.nft import tables
 from nslab.objects.fake.kernel import FakeKernel
 from nslab.objects.namespaces import Netns
-from nslab.objects.nft import NftChain, NftSet, NftTable, nft_restore
+from nslab.objects.nft import NftChain, NftSet, NftTable
+from nslab.objects.nft_commands import nft_restore
 from nslab.objects.plan import Add, Plan, Remove, Replace, Step, diff, invert, transactions
 from nslab.objects.script import commands
 from nslab.proxy import nftables
@@ -220,7 +221,7 @@ def test_another_time_out_reaches_the_kernel() -> None:
 
 
 def state_of(*wished: ServiceInfo) -> State:
-    return (Netns(NS), *objects(NS, whole(nftables, wished, NODE)))
+    return (Netns(NS), *objects(NS, {"kube-proxy": whole(nftables, wished, NODE)}))
 
 
 def written(state: tuple[KernelObject, ...]) -> list[str]:

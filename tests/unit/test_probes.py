@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from nslab.admission.load import load
+from nslab.admission.load import load, parse
 from nslab.api.pod_types import Container, Pod
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import UsageError
-from nslab.lab.types import Cni, Encapsulation, Lab, Plugin
-from nslab.objects.inet import Route
+from nslab.lab.types import Cni, Encapsulation, Lab, Plugin, ProxyMode
 from nslab.objects.needs import HostFeatures
 from nslab.objects.plan import Remove
-from nslab.probes import Expected, Kind, Outcome, Probe, Result, survey, with_learned_routes
+from nslab.objects.routes import Route
+from nslab.probes import Expected, Kind, Outcome, Probe, Result, Way, survey, survey_services, with_learned_routes
 from nslab.probes.pairs import agnhost_port
 from nslab.views.junit import junit, to_json
-from nslab.views.matrix import cell, matrix, seen
+from nslab.views.matrix import cell, cells, matrix, seen
 
 LABS = Path(__file__).parents[2] / "labs"
 STAND_IN, FALLBACK, NO_FALLBACK = (
@@ -390,3 +390,82 @@ def test_the_matrix_says_why_subnets_are_apart() -> None:
         "blocked: no way there, as it should be (between subnets, pods' packets are not encapsulated "
         "(encapsulation None), and router has no routes to pods)"
     )
+
+
+POLICIES = """\
+apiVersion: nslab/v1
+kind: Lab
+metadata: {name: lab}
+spec:
+  cni: {plugin: PLUGIN}
+  nodes: [{name: n1}, {name: n2}]
+  clients: [{name: client}]
+---
+{apiVersion: v1, kind: Pod, metadata: {name: a, labels: {app: a}},
+ spec: {nodeName: n1, containers: [{name: c, image: agnhost, args: [netexec], ports: [{containerPort: 8080}]}]}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: b, labels: {app: b}},
+ spec: {nodeName: n2, containers: [{name: c, image: agnhost}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {selector: {app: a}, ports: [{port: 80, targetPort: 8080}]}}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: a-web}
+spec: {podSelector: {matchLabels: {app: a}}, ingress: [{from: [{podSelector: {}}], ports: [{port: 8080}]}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: b-silent}
+spec: {podSelector: {matchLabels: {app: b}}, policyTypes: [Egress]}
+"""
+
+
+def policed(plugin: str = "calico") -> Lab:
+    return assign_addresses(parse(POLICIES.replace("PLUGIN", plugin), "f"))
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "denied"),
+    [
+        (
+            "b",
+            "a",
+            {"icmp": "egress default/b-silent", "tcp": "egress default/b-silent", "udp": "egress default/b-silent"},
+        ),
+        ("a", "b", {}),
+        ("n1", "a", {}),
+        ("n2", "a", {"icmp": "ingress default/a-web", "tcp": "ingress default/a-web", "udp": "ingress default/a-web"}),
+        (
+            "b",
+            "n2",
+            {"icmp": "egress default/b-silent", "tcp": "egress default/b-silent", "udp": "egress default/b-silent"},
+        ),
+        ("a", "client", {}),
+    ],
+)
+def test_what_policies_forbid_must_not_arrive(source: str, target: str, denied: dict[str, str]) -> None:
+    probes = survey(policed(), STAND_IN, [source], [target]).probes
+    found = {one.kind: f"{one.denied.direction} {', '.join(one.denied.policies)}" for one in probes if one.denied}
+    assert found == denied
+    assert all(one.expected is Expected.FAIL for one in probes if one.denied)
+    assert not any(one.denied for one in survey(policed("kubenet"), STAND_IN, [source], [target]).probes)
+
+
+def test_a_policy_of_one_port_leaves_that_port() -> None:
+    of = policed()
+    of = replace(of, others=tuple(one for one in of.others if one.name != "b-silent"))
+    probes = survey(of, STAND_IN, ["b"], ["a"]).probes
+    assert [one.kind for one in probes if not one.denied] == [Kind.TCP]
+    assert cells(Result(one, Outcome.TIMED_OUT if one.denied else Outcome.REACHED) for one in probes) == {
+        ("b", "a"): "tcp only"
+    }
+
+
+def test_a_call_may_fail_where_policies_forbid_it() -> None:
+    calls = {one.source: one for one in survey_services(policed(), STAND_IN).calls if one.way is Way.CLUSTER_IP}
+    assert {name: (one.lost, len(one.answers)) for name, one in calls.items()} == {
+        "a": (False, 1), "b": (True, 0), "n1": (False, 1), "n2": (True, 0),
+    }  # fmt: skip
+    ipvs = survey_services(replace(policed(), proxy_mode=ProxyMode.IPVS), STAND_IN).calls
+    assert all(one.lost and one.answers for one in ipvs if one.way is Way.CLUSTER_IP)

@@ -228,6 +228,9 @@ def test_the_release_of_calico_decides_on_names() -> None:
     done = render("--policy", "--calico-version", "3.32", text=POLICY)
     assert ":cali-pi-knp/default/web - [0:0]" in done.stdout
     assert "create cali40network-ip-pools hash:net " in done.stdout
+    spec = "spec: {cni: {calicoVersion: 3.32}, nodes: [{name: node1}]}"
+    own = f"apiVersion: nslab/v1\nkind: Lab\nmetadata: {{name: x}}\n{spec}\n"
+    assert "create cali40network-ip-pools hash:net " in render("--policy", text=own).stdout
 
 
 @pytest.mark.parametrize(

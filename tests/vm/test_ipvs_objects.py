@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.compiler.services import objects
+from nslab.compiler.items import objects
 from nslab.errors import Refused
 from nslab.linux.netns import Namespaces
 from nslab.linux.observe.objects import observe
@@ -60,7 +60,7 @@ def output(*argv: str, ns: str = NODE) -> str:
 
 
 def state(ns: str = NODE) -> State:
-    return (*objects(ns, whole(ipvs, SERVICES, PROXY)),)
+    return (*objects(ns, {"kube-proxy": whole(ipvs, SERVICES, PROXY)}),)
 
 
 def refusal(kernel: Real | FakeKernel, plan: Plan) -> tuple[object, ...]:

@@ -11,13 +11,14 @@ from nslab.compiler.networks import calico, cni_exec, flannel, kubenet, no_cni
 from nslab.lab.types import Plugin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from ipaddress import IPv4Address
 
     from nslab.api.pod_types import Pod
     from nslab.lab.types import Lab, Node
     from nslab.objects.base import KernelObject, State
     from nslab.objects.needs import HostFeatures
+    from nslab.ruletext.items import Items
 
 
 class Network(Protocol):
@@ -37,6 +38,13 @@ class Network(Protocol):
     @property
     def BY_HAND(self) -> bool:  # noqa: N802
         """Whether the user builds the pod network by hand, so that a fresh lab has none."""
+
+    @property
+    def AGENT(self) -> str:  # noqa: N802
+        """The component that keeps `agent_rules`; "" if it has none."""
+
+    def agent_rules(self, lab: Lab) -> Mapping[str, Items]:
+        """The rules and sets that its agent keeps, by node; kube-proxy's stand behind them."""
 
     # Addresses
 

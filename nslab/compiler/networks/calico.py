@@ -6,33 +6,37 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import TYPE_CHECKING
 
 from nslab.compiler.addresses import address_of, blocks, pod_mac, pod_netns, tunnel_address
-from nslab.compiler.masquerade import nat_outgoing
 from nslab.compiler.networks import whole
 from nslab.compiler.overlay import IPIP_DEVICE, TUNNEL_MTU, VXLAN_DEVICE, VXLAN_MODES, overlay
+from nslab.compiler.policies import cluster, felix_node
 from nslab.compiler.portmap import host_ports
 from nslab.compiler.underlay import DEFAULT
 from nslab.lab.types import Encapsulation
 from nslab.objects import names
-from nslab.objects.inet import Address, Blackhole, Route
+from nslab.objects.inet import Address
 from nslab.objects.links import Veth
 from nslab.objects.namespaces import Netns
 from nslab.objects.neighbours import Neighbour
 from nslab.objects.ports import LinkUp
+from nslab.objects.routes import Blackhole, Route
 from nslab.objects.sysctl import Sysctl
+from nslab.policy import felix
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from nslab.api.pod_types import Pod
     from nslab.lab.types import Lab, Node
     from nslab.objects.base import KernelObject
     from nslab.objects.needs import HostFeatures
+    from nslab.ruletext.items import Items
 
 GATEWAY = IPv4Address("169.254.1.1")
 """Every pod's next hop. No interface has this address: the node answers for it by proxy ARP."""
 NODE_END_MAC = "ee:ee:ee:ee:ee:ee"
 CNI_NETWORK = "k8s-pod-network"
 _CNI, _FELIX = "Calico CNI plugin", "Felix"
+AGENT = _FELIX
 REMEMBERS = KEEPS = BY_HAND = False
 
 
@@ -47,7 +51,6 @@ def objects(lab: Lab, host: HostFeatures) -> Iterator[KernelObject]:
                 yield from routed(lab, node, pod)
         yield from overlay(lab, node, host, claims)
         yield from own_blocks(lab, node, claims[node.name])
-        yield from nat_outgoing(lab, node)
         yield from host_ports(lab, node, CNI_NETWORK, 32)
 
 
@@ -93,6 +96,12 @@ def own_blocks(lab: Lab, node: Node, claimed: Sequence[IPv4Network]) -> Iterator
     by, protocol = (_FELIX, "80") if lab.encapsulation in VXLAN_MODES else ("BIRD", "bird")
     for block in claimed:
         yield Blackhole(names.netns(lab.name, node.name), block, protocol, by=by)
+
+
+def agent_rules(lab: Lab) -> Mapping[str, Items]:
+    """Felix's chains and sets of each node."""
+    known = cluster(lab)
+    return {node.name: felix.items(known, felix_node(lab, node, lab.calico_version)) for node in lab.nodes}
 
 
 def allocation(node: Node, _last: IPv4Address | None) -> Iterator[IPv4Address]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from nslab.cni.chain import Program, Wiring
 from nslab.compiler.addresses import address_of, host_local, pod_netns
+from nslab.compiler.networks import whole
 from nslab.compiler.networks.kubenet import forwarding, masquerade, node_routes
 from nslab.compiler.portmap import container_id
 from nslab.compiler.underlay import ETHERNET_MTU
@@ -159,3 +160,6 @@ def sort_out(_lab: Lab, have: Iterable[KernelObject], known: State) -> tuple[lis
 def is_its_own(line: str) -> bool:
     """The chains of the CNI project's plugins begin with CNI-."""
     return bool(re.search("-[Aj] CNI-", line))
+
+
+AGENT, agent_rules = whole.AGENT, whole.agent_rules

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nslab.compiler.addresses import address_of, host_local, pod_netns
+from nslab.compiler.networks import whole
 from nslab.objects import names
 from nslab.objects.namespaces import Netns
 from nslab.objects.ports import LinkUp
@@ -103,3 +104,6 @@ def pod_link(_pod: Pod) -> str:
 def pod_line(pod: Pod) -> str:
     """The pod's intended address."""
     return f"(no cable)  {address_of(pod)}"
+
+
+AGENT, agent_rules = whole.AGENT, whole.agent_rules

@@ -13,6 +13,7 @@ from nslab.errors import Missing, Refused
 from nslab.linux.netns import folder, lab_of
 from nslab.linux.packages import how_to_install
 from nslab.objects import script as shell
+from nslab.objects.iptables import InTable
 from nslab.objects.ipvs import ipvs_found, refusals
 from nslab.objects.plan import Remove
 from nslab.runtime.trust import PROGRAMS
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from nslab.objects.plan import Step
 
-_LINE = re.compile(r"[Ee]rror (?:occurred at|in) line:? (\d+)|line (\d+) failed")
+_LINE = re.compile(r"[Ee]rror (?:occurred at|in) line:? (\d+)|line (\d+)(?: failed|: )")
 _NFT = re.compile(r"^\S+?:(\d+):[\d-]+: Error: (?:Could not process rule: )?(.*)", re.MULTILINE)
 _PROGRAM = re.compile(r"^[\w-]+( v[\d.]+)?( \([\w]+\))?: (Error in line \d+: )?")
 
@@ -101,16 +102,23 @@ def _feed(argv: list[str], text: str, steps: Sequence[Step]) -> None:
         return
     reason, place = _reason(done.stderr) or f"exit status {done.returncode}", _LINE.search(done.stderr)
     number = int(place[1] or place[2]) if place else 0
-    if argv[1] == "restore" and number:
-        # ipset stops at the line that it names; iptables-restore commits a table as a whole.
+    if argv[1] == "restore" and number:  # ipset stops at the line that it names
         raise Refused(shell.command(steps[number - 1]), reason, steps[: number - 1])
     lines = text.splitlines()
+    committed = _committed(lines[: number - 1]) if number else set()
     line = lines[number - 1] if number else ""
     if not line.startswith("-"):  # iptables-nft resolves a jump's chain only at COMMIT
         named = re.search(r"'(\S+)'", reason)
         line = next((other for other in lines if named and other.startswith("-") and named[1] in other.split()), "")
     blamed = next((step for step in steps if line and line in _shell_lines(step)), steps[0])
-    raise Refused(line or shell.command(blamed), reason)
+    done_before = [step for step in steps if isinstance(step.obj, InTable) and step.obj.table in committed]
+    raise Refused(line or shell.command(blamed), reason, done_before)
+
+
+def _committed(lines: Sequence[str]) -> set[str]:
+    """The tables that iptables-restore has committed as a whole with these lines, before the one that it refuses."""
+    begun = [line[1:] for line in lines if line.startswith("*")]
+    return {*begun} if lines and lines[-1] == "COMMIT" else {*begun[:-1]} - {*begun[-1:]}
 
 
 def _reason(stderr: str) -> str:

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, assert_never
 from nslab.errors import Refused
 from nslab.objects import script as shell
 from nslab.objects.base import Add, Remove, Replace
+from nslab.objects.fake.nft import perform
 from nslab.objects.ipset import held_back
-from nslab.objects.iptables import in_turn
+from nslab.objects.iptables import InTable, by_table, in_turn
 from nslab.objects.ipvs import refusals
 from nslab.objects.keys import is_object
-from nslab.objects.nft import operations, perform
+from nslab.objects.nft_commands import operations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -93,7 +94,7 @@ class FakeKernel:
             case "netlink":
                 self._goes_on(transaction.steps)
             case "iptables":
-                self._all_or_nothing(transaction.steps)
+                self._iptables(transaction.steps)
             case "nft":
                 self._nft(transaction.steps)
             case "ipvs":
@@ -166,8 +167,19 @@ class FakeKernel:
                 raise _refused(step, number, steps[:index])
             self._do(step)
 
+    def _iptables(self, steps: Plan) -> None:
+        """An iptables-restore commits table after table: those before the one that is refused stay."""
+        done: set[str] = set()
+        for own in by_table(steps):
+            try:
+                self._all_or_nothing(own)
+            except Refused as refused:
+                refused.done = tuple(step for step in steps if isinstance(step.obj, InTable) and step.obj.table in done)
+                raise
+            done.update(step.obj.table for step in own if isinstance(step.obj, InTable))
+
     def _all_or_nothing(self, steps: Plan) -> None:
-        """An iptables-restore of one table: chains are declared (and so flushed), then rules change, then chains go."""
+        """The restore of one table: chains are declared (and so flushed), then rules change, then chains go."""
         there, repeated = dict(self._there), list(self._repeated)
         declared, ordered = in_turn(steps)
         for chain in declared:
@@ -194,6 +206,8 @@ class FakeKernel:
                 if obj.requires and not obj.outlives and ("Netns", obj.ns) not in self._there:
                     return errno.ENOENT
                 return errno.ENODEV if unknown & {obj.key, *obj.needs} else obj.error_removing(self)
+            case Replace() if obj.repeats and (number := obj.error_removing(self)):
+                return number
             case Replace() if _devices(obj) and obj.initial is None and (obj.key in unknown or not self.get(obj.key)):
                 return errno.ENODEV
             case Add() if obj.error_if_there and any(map(self.has, filter(is_object, obj.provides))):
@@ -222,9 +236,9 @@ class FakeKernel:
             self._there[changed.key] = changed
 
     def _repeat(self, step: Step) -> None:
-        if isinstance(step, Remove):
+        if not isinstance(step, Add):
             self._repeated.remove(step.obj)
-        else:
+        if not isinstance(step, Remove):
             self._repeated.insert(0 if step.obj.comes_first else len(self._repeated), step.obj)
 
     def _cascade(self, lost: set[Key]) -> None:

@@ -6,12 +6,15 @@ function place(header, side) {
   return port === undefined ? header[side] : `${header[side]}:${port || "*"}`;
 }
 
+// Bits of the mark that mean something within Felix's chains only.
+const FELIX_BITS = 0xffff0000;
+
 function fields(header, mark) {
   if (!header) return {};
   return {
     source: place(header, "source"), target: place(header, "target"), protocol: header.protocol,
     ttl: header.ttl ? String(header.ttl) : "", length: header.length ? word("bytes")(header.length) : "",
-    mark: mark ? `0x${mark.toString(16)}` : "",
+    mark: mark & ~FELIX_BITS ? `0x${(mark & ~FELIX_BITS).toString(16)}` : "",
   };
 }
 
@@ -44,7 +47,7 @@ function matched(hop) {
 function showStep() {
   const hop = journey.hops[step];
   const where = [hop.host, hop.interface].filter(Boolean).join(" ");
-  const cause = [hop.cause, hop.note].filter(Boolean).join("; ");
+  const cause = [hop.cause, hop.note].filter(Boolean).map(inWords).join("; ");
   byId("step").replaceChildren(...[
     element("h3", {}, `${part(hop)} · ${where}: ${action(hop.action)}`),
     headers(word("inner"), fields(hop.was, hop.wasMark), fields(hop.packet, hop.mark), !hop.was),

@@ -10,13 +10,13 @@ import pytest
 
 from nslab.admission.load import load
 from nslab.compiler import compile_lab
-from nslab.compiler.masquerade import signed
 from nslab.compiler.placement import assign_addresses
 from nslab.lab.types import Encapsulation, Lab
 from nslab.objects import names
 from nslab.objects.needs import HostFeatures
-from nslab.objects.plan import diff
+from nslab.objects.plan import diff, transactions
 from nslab.objects.script import command, commands
+from nslab.trace.rules.from_state import node_rules
 
 FILE = Path(__file__).parents[3] / "labs" / "calico-two-node" / "lab.yaml"
 B, D = "cali2f5353dd8c5", "calid6b219bf875"  # the node's ends of pod-b's and pod-d's cables
@@ -139,18 +139,49 @@ def test_pods_have_the_mtu_of_the_narrowest_tunnel(encapsulation: str, mtu: int)
     assert cable.count(f"mtu {mtu}") == 2
 
 
-NAT = {
-    "PREROUTING": "cali:6gwbT8clXdHdC1b1",
-    "OUTPUT": "cali:tVnHkvAo15HuiPy0",
-    "POSTROUTING": "cali:O3lYWMrLQYEMJtB5",
-}
+JUMPS = [
+    ("filter", "-I INPUT 1", "Cz_u1IQiXIMmKD4c", "INPUT"),
+    ("filter", "-I FORWARD 1", "wUHhoiAYhphO9Mso", "FORWARD"),
+    ("filter", "-I OUTPUT 1", "tVnHkvAo15HuiPy0", "OUTPUT"),
+    ("mangle", "-I PREROUTING 1", "6gwbT8clXdHdC1b1", "PREROUTING"),
+    ("mangle", "-I POSTROUTING 1", "O3lYWMrLQYEMJtB5", "POSTROUTING"),
+    ("nat", "-I PREROUTING 1", "6gwbT8clXdHdC1b1", "PREROUTING"),
+    ("nat", "-I OUTPUT 1", "tVnHkvAo15HuiPy0", "OUTPUT"),
+    ("nat", "-A POSTROUTING", "0i8pjzKKPyA34aQD", "POSTROUTING"),
+    ("raw", "-I PREROUTING 1", "6gwbT8clXdHdC1b1", "PREROUTING"),
+    ("raw", "-I OUTPUT 1", "tVnHkvAo15HuiPy0", "OUTPUT"),
+]
 
 
 def test_the_jumps_are_signed_as_felix_signs_them() -> None:
-    assert lines("node1", "iptables -t nat -I .*-j cali-") == [
-        f'iptables -t nat -I {chain} 1 -m comment --comment "{comment}" -j cali-{chain}'
-        for chain, comment in NAT.items()
+    assert lines("node1", "iptables -t [a-z]+ -[IA] [A-Z]+ .*-j cali-") == [
+        f'iptables -t {table} {where} -m comment --comment "cali:{comment}" -j cali-{chain}'
+        for table, where, comment, chain in JUMPS
     ]
+
+
+def test_felix_comes_before_kube_proxy_except_where_kube_proxy_clears_its_mark() -> None:
+    ns = names.netns("calico-two-node", "node1")
+    rules = node_rules(obj for obj in compile_lab(lab(), HostFeatures()) if obj.ns == ns)
+    targets = {
+        (base.chain.table, hook): [base.chain.rule(place).text.rpartition("-j ")[2] for place in range(2)]
+        for hook in ("PREROUTING", "POSTROUTING", "FORWARD")
+        for base in rules.hook(hook)
+        if base.chain.table in ("nat", "filter")
+    }
+    assert targets == {
+        ("nat", "PREROUTING"): ["cali-PREROUTING", "KUBE-SERVICES"],
+        ("nat", "POSTROUTING"): ["KUBE-POSTROUTING", "cali-POSTROUTING"],
+        ("filter", "FORWARD"): ["cali-FORWARD", "KUBE-PROXY-FIREWALL"],
+    }
+
+
+def test_all_rules_of_a_node_are_one_restore() -> None:
+    ns = names.netns("calico-two-node", "node1")
+    units = [one for one in transactions(diff((), compile_lab(lab(), HostFeatures()))) if one.where == (ns,)]
+    assert [one.unit for one in units if one.unit in ("ipset", "iptables")] == ["ipset", "iptables"]
+    (rules,) = (one for one in units if one.unit == "iptables")
+    assert {step.obj.by for step in rules.steps} == {"kube-proxy", "Felix"}
 
 
 MENDED = {"IPIP": ("tunl0", "cali:SXWvdsbh4Mw7wOln"), "VXLAN": ("vxlan.calico", "cali:e9dnSgSVNmIcpVhP")}
@@ -179,12 +210,10 @@ def test_pods_leave_the_cluster_with_the_nodes_address() -> None:
         "ipset add cali40masq-ipam-pools 20.96.0.0/12",
         "ipset add cali40all-hosts-net 192.168.59.22",
         "ipset add cali40all-hosts-net 192.168.59.23",
+        "ipset add cali40this-host 127.0.0.1",
+        "ipset add cali40this-host 192.168.59.22",
+        "ipset add cali40this-host 20.111.156.0",
     ]
-
-
-def test_a_signature_is_over_all_rules_so_far() -> None:
-    one, two = signed("cali-X", [("", "-j A"), ("", "-j B")]), signed("cali-X", [("", "-j C"), ("", "-j B")])
-    assert one[1] != two[1]
 
 
 def test_the_client_and_the_switch_know_nothing_of_pods() -> None:

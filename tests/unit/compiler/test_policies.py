@@ -1,19 +1,24 @@
-"""What Felix knows of a lab; and the rules for NAT that labs have are among those of nslab.policy."""
+"""What Felix knows of a lab, and writes on its nodes."""
 
 from __future__ import annotations
 
 import pytest
 
-from nslab.admission.load import parse
-from nslab.compiler.masquerade import nat_outgoing
+from nslab.admission.load import completed, parse
+from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
 from nslab.compiler.policies import cluster, felix_node
+from nslab.dataclass import replace
+from nslab.errors import LabFileError
+from nslab.lab.dump import documents
 from nslab.lab.types import Encapsulation, Lab
 from nslab.objects import names
 from nslab.objects.ipset import IpSet, SetMember
-from nslab.objects.iptables import Chain
+from nslab.objects.iptables import InTable
+from nslab.objects.needs import FULL
 from nslab.policy import felix
 from nslab.policy.model import FelixNode, NamedPort, Namespace, WorkloadEndpoint
+from nslab.policy.release import RELEASES
 
 TEXT = """\
 apiVersion: nslab/v1
@@ -84,13 +89,43 @@ def test_what_is_known_of_a_node(
 
 
 @pytest.mark.parametrize("encapsulation", Encapsulation)
-def test_the_rules_for_nat_are_those_that_labs_have(encapsulation: Encapsulation) -> None:
-    lab = lab_of(encapsulation)
-    items = felix.items(cluster(lab), felix_node(lab, lab.nodes[0], "3.30"))
-    written = list(nat_outgoing(lab, lab.nodes[0]))
-    chains = {obj.name: obj.rules for obj in written if isinstance(obj, Chain)}
-    assert chains == {item[2]: body for item, body in items.items() if item[:2] == ("chain", "nat")}
-    sets = {obj.name: (obj.type, obj.options) for obj in written if isinstance(obj, IpSet)}
-    assert sets == {item[1]: items[item] for item in items if item[0] == "ipset" and item[1] in sets}
-    members = {(obj.set, obj.member) for obj in written if isinstance(obj, SetMember)}
-    assert members == {item[1:] for item in items if item[0] == "member" and item[1] in sets}
+@pytest.mark.parametrize("release", RELEASES)
+def test_all_that_felix_writes_is_in_the_state(encapsulation: Encapsulation, release: str) -> None:
+    lab = replace(lab_of(encapsulation), calico_version=release)
+    node = names.netns(lab.name, "node2")
+    state = [obj for obj in compile_lab(lab, FULL) if obj.ns == node and obj.by == "Felix"]
+    written = [obj.item() for obj in state if isinstance(obj, InTable)]
+    written += [(("ipset", obj.name), (obj.type, obj.options)) for obj in state if isinstance(obj, IpSet)]
+    written += [(("member", obj.set, obj.member), ()) for obj in state if isinstance(obj, SetMember)]
+    assert dict(written) == felix.items(cluster(lab), felix_node(lab, lab.nodes[1], release))
+    assert len(written) == len(dict(written))
+
+
+def test_the_file_names_the_release() -> None:
+    old, new = (parse((TEXT % "IPIP").replace("plugin: calico", f"plugin: calico, calicoVersion: {one}"), "f")
+                for one in ("3.28", '"3.30"'))  # fmt: skip
+    assert (old.calico_version, new.calico_version, parse(TEXT % "IPIP", "f").calico_version) == (
+        "3.28",
+        "3.30",
+        "3.30",
+    )
+    assert completed(documents(old), "f").calico_version == "3.28"
+
+
+@pytest.mark.parametrize(
+    ("cni", "why"),
+    [
+        (
+            "{plugin: calico, calicoVersion: 3.31}",
+            "f:6:40: spec.cni.calicoVersion: unknown value 3.31; did you mean 3.32?",
+        ),
+        (
+            "{plugin: kubenet, calicoVersion: 3.30}",
+            "f:6:41: kubenet has no Calico, and this names a release of it; remove it, or use plugin: calico",
+        ),
+    ],
+)  # fmt: skip
+def test_a_release_that_there_is_not(cni: str, why: str) -> None:
+    with pytest.raises(LabFileError) as caught:
+        parse((TEXT % "IPIP").replace("{plugin: calico, encapsulation: IPIP}", cni), "f")
+    assert str(caught.value) == why

@@ -10,14 +10,15 @@ import pytest
 from nslab.api.pod_types import Container, ContainerPort, Pod, Protocol
 from nslab.api.service_types import EndpointSlice, Service, ServicePort, ServiceType, SliceEndpoint, TrafficPolicy
 from nslab.compiler.endpoints import resolve
-from nslab.compiler.services import announced, api_server, objects, proxy_of, services
+from nslab.compiler.items import objects
+from nslab.compiler.services import announced, api_server, proxy_of, services
 from nslab.compiler.written_by import WrittenBy
 from nslab.lab.addons import with_api_service
 from nslab.lab.types import Client, Encapsulation, Lab, Networks, Node, Plugin, ProxyMode
-from nslab.objects.inet import Route
 from nslab.objects.iptables import Chain
 from nslab.objects.needs import FULL
 from nslab.objects.process import Control, KubeProxy
+from nslab.objects.routes import Route
 from nslab.proxy import model
 
 WEB = (("app", "web"),)
@@ -109,9 +110,11 @@ def test_an_api_server_is_there_when_there_is_something_to_tell() -> None:
 def test_each_node_has_a_kube_proxy_and_in_mode_none_nobody_has() -> None:
     shown = [*services(with_service(), FULL, WrittenBy.COMPONENTS)]
     assert [obj.ns for obj in shown if isinstance(obj, KubeProxy)] == ["nslab.lab.node1", "nslab.lab.node2"]
-    assert not any(isinstance(obj, Chain) for obj in shown)
-    assert any(isinstance(obj, Chain) for obj in services(with_service(), FULL, WrittenBy.NSLAB))
-    assert not [*services(replace(with_service(), proxy_mode=ProxyMode.NONE), FULL, WrittenBy.NSLAB)]
+    assert {obj.by for obj in shown if isinstance(obj, Chain)} == {"Felix"}
+    assert {obj.by for obj in services(with_service(), FULL, WrittenBy.NSLAB)} == {"Felix", "kube-proxy"}
+    none = replace(with_service(), proxy_mode=ProxyMode.NONE)
+    assert {obj.by for obj in services(none, FULL, WrittenBy.NSLAB)} == {"Felix"}
+    assert not [*services(replace(none, plugin=Plugin.KUBENET), FULL, WrittenBy.NSLAB)]
 
 
 def test_a_kube_proxy_knows_its_nodes_addresses_and_when_to_be_brief() -> None:
@@ -161,7 +164,7 @@ def test_objects_come_after_those_that_they_lie_on() -> None:
         ("address", "kube-ipvs0", "10.96.0.1/32"): (),
         ("dummy", "kube-ipvs0"): (),
     }
-    made = [*objects("ns", items)]
+    made = [*objects("ns", {"kube-proxy": items})]
     seen = {("Netns", "ns")}
     for obj in made:
         assert set(obj.requires) <= seen

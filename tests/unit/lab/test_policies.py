@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nslab.admission.change import applied
+from nslab.admission.change import applied, applied_with_warnings
 from nslab.admission.load import parse, parse_stored, parse_with_warnings
 from nslab.api.selectors import Requirement
 from nslab.errors import LabFileError
@@ -85,9 +85,9 @@ def test_it_is_kept_with_its_defaults() -> None:
     assert applied(lab, text)[1] == ("networkpolicy.networking.k8s.io/p unchanged",)
 
 
-def test_nothing_is_said_of_a_policy_that_is_right_but_that_it_is_kept() -> None:
-    assert warned(GOOD) == ["kept, not acted on: 1 NetworkPolicy"]
-    assert warned(GOOD.replace("port: 80", "port: http")) == ["kept, not acted on: 1 NetworkPolicy"]
+def test_nothing_is_said_of_a_policy_that_is_right() -> None:
+    assert warned(GOOD) == []
+    assert warned(GOOD.replace("port: 80", "port: http")) == []
 
 
 @pytest.mark.parametrize(
@@ -123,17 +123,22 @@ def test_nothing_is_said_of_a_policy_that_is_right_but_that_it_is_kept() -> None
 )
 def test_what_is_probably_a_mistake_is_a_warning(old: str, new: str, says: str) -> None:
     assert GOOD.count(old) == 1
-    assert warned(GOOD.replace(old, new)) == [says, "kept, not acted on: 1 NetworkPolicy"]
+    assert warned(GOOD.replace(old, new)) == [says]
 
 
 @pytest.mark.parametrize(
-    ("plugin", "which"), [("kubenet", "kubenet has"), ("none", "without a plugin there is")]
+    ("plugin", "which"), [("kubenet", "kubenet has"), ("flannel", "flannel has"), ("none", "without a plugin there is")]
 )  # fmt: skip
 def test_a_plugin_that_enforces_none(plugin: str, which: str) -> None:
     assert warned(GOOD, LAB.replace("calico", plugin)) == [
         f"12:7: {which} nothing that enforces NetworkPolicies: pods reach each other as if there were none",
-        "kept, not acted on: 1 NetworkPolicy",
     ]
+
+
+def test_each_policy_that_is_applied_where_none_is_enforced_is_warned_of() -> None:
+    lab = parse(LAB.replace("calico", "kubenet") + GOOD, "f")
+    _, _, warnings = applied_with_warnings(lab, GOOD.replace("{name: p}", "{name: q}"))
+    assert ["nothing that enforces" in str(one) for one in warnings] == [True]
 
 
 VIEWED = """\

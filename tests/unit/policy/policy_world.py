@@ -14,6 +14,7 @@ from policy_oracle import End
 from nslab.api.document import Document
 from nslab.lab.policy_views import network_policy, set_defaults
 from nslab.policy import felix
+from nslab.policy.allowed import AllowedConnections, PolicyEnd
 from nslab.policy.model import Cluster, FelixNode, NamedPort, Namespace, NetworkPolicy, WorkloadEndpoint
 from nslab.policy.render import sets_text
 from nslab.ruletext.iptables import saved_text
@@ -81,6 +82,7 @@ class World:
         }  # fmt: skip
         labels = tuple(Namespace(name, tuple(own.items())) for name, own in namespaces.items())
         cluster = Cluster(tuple(map(view, policies)), (*self.workloads.values(),), labels, ("10.65.0.0/16",))
+        self._allowed = AllowedConnections(cluster)
         self._rules: dict[str, NodeRules] = {}
         for node in {one.node for one in self.workloads.values()}:
             items = felix.items(cluster, FelixNode(node, ("192.168.59.22",), TUNNEL, version=version))
@@ -98,6 +100,14 @@ class World:
         return (not start or self._passes(start.node, packet, start.interface, TUNNEL)) and (
             not end or self._passes(end.node, packet, TUNNEL, end.interface)
         )
+
+    def intends(self, source: str, destination: str, protocol: str, port: int) -> bool:
+        """Whether the policies themselves allow the connection."""
+        client, server = (
+            PolicyEnd(IPv4Address(pod.ip if pod else name), pod)
+            for name, pod in ((name, self.workloads.get(name)) for name in (source, destination))
+        )
+        return self._allowed.denial(client, server, protocol, port) is None
 
     def _passes(self, node: str, packet: HookPacket, iif: str, oif: str) -> bool:
         asked = HookPacket(

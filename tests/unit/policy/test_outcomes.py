@@ -1,4 +1,4 @@
-"""Who reaches whom: Felix's rules against the recorded cases, and against an evaluator that knows only the API."""
+"""Who reaches whom: Felix's rules, and what probes expect, against the recorded cases and an evaluator of the API."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_recorded_case(case: Case) -> None:
             asked = (source, destination, protocol, port)
             want = f"{source}>{destination}" not in denied
             assert oracle.allows(case.pods[source], case.pods[destination], protocol, port) == want, asked
-            assert world.allows(*asked) == want, asked
+            assert world.allows(*asked) == world.intends(*asked) == want, asked
             assert probe != "T80" or wide.allows(*asked) == want, asked
 
 
@@ -131,7 +131,8 @@ def test_any_policies(documents: list[dict[str, Any]], spread: bool, data: st.Da
     for source, destination in permutations(known, 2):
         for probe in (("TCP", 80), ("UDP", 81), ("SCTP", 80)) if source < destination else (("TCP", 81), ("UDP", 80)):
             want = oracle.allows(known[source], known[destination], *probe)
-            assert world.allows(source, destination, *probe) == want, (source, destination, *probe)
+            asked = (source, destination, *probe)
+            assert world.allows(*asked) == world.intends(*asked) == want, asked
 
 
 FEW = ("xa", "xb", "xc", "ya", "yb", "za")

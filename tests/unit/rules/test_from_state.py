@@ -24,8 +24,8 @@ from test_oracle import node, ours, packets, placed, proxies, theirs
 
 from nslab.admission.load import load
 from nslab.compiler import compile_lab
+from nslab.compiler.items import objects
 from nslab.compiler.placement import assign_addresses
-from nslab.compiler.services import objects
 from nslab.dataclass import replace
 from nslab.lab.find import find, names
 from nslab.lab.types import ProxyMode
@@ -59,7 +59,7 @@ def test_nftables_mode_takes_the_walkers_endpoints(name: str) -> None:
         proxies(lab, resolved, "nftables"), proxies(lab, resolved, "iptables"), strict=True
     ):
         local = node(proxy.addresses)
-        way = Way(node_rules(objects("n", whole(nftables, resolved, proxy))), local)
+        way = Way(node_rules(objects("n", {"kube-proxy": whole(nftables, resolved, proxy)})), local)
         oracle = walker.Ruleset(render(resolved, same), frozenset(proxy.addresses))
         for packet in packets(lab, resolved, own):
             # kube-proxy's default for nftables: NodePorts on the node's own address alone.
@@ -69,7 +69,7 @@ def test_nftables_mode_takes_the_walkers_endpoints(name: str) -> None:
 
 def test_rules_as_text_do_what_nfts_listing_of_them_does() -> None:
     local, proxy = node(TEST_NODE.addresses), replace(TEST_NODE, service_cidr="172.30.0.0/16")
-    both = node_rules(objects("n", whole(nftables, overall(), proxy))), read(nft=OVERALL)
+    both = node_rules(objects("n", {"kube-proxy": whole(nftables, overall(), proxy)})), read(nft=OVERALL)
     for packet in asked():
         for hook in ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"):
             written, listed = ([*map(told, evaluate(ruleset, packet, hook, local))] for ruleset in both)
