@@ -15,11 +15,11 @@ from nslab.api.documents import positioned, sources_of
 from nslab.api.sentences import invalid, of_object
 from nslab.api.values import Reader, Source
 from nslab.api.words import quoted
+from nslab.controllers.controlled import stepped, unfinished
 from nslab.dataclass import replace
 from nslab.errors import FieldError, UsageError
 from nslab.lab import cron_jobs, dump, history, jobs, views
 from nslab.lab.allocate import allocate
-from nslab.lab.controlled import stepped, unfinished
 from nslab.lab.defaults import complete
 from nslab.lab.mirroring import mirrored_of
 from nslab.lab.resources import SLICE, Key, key_of, named, not_deletable, not_found

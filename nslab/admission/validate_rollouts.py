@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from nslab.api.sentences import forbidden, invalid, required, unsupported
+from nslab.controllers.rollout import QUARTER
 from nslab.errors import FieldError
-from nslab.lab.rollout import QUARTER
 from nslab.lab.types import DAEMON_SET
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from nslab.app.listener import QUIET
 from nslab.app.ps import unscheduled
 from nslab.app.transition import Transition
 from nslab.compiler.written_by import WrittenBy
+from nslab.controllers.controlled import unfinished
+from nslab.controllers.events import controller_events
 from nslab.dataclass import dataclass, replace
-from nslab.lab.controlled import unfinished
-from nslab.lab.controller_events import controller_events
 from nslab.lab.dump import documents
 from nslab.lab.resources import key_of
 from nslab.lab.selection import resource

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from nslab import rundir
 from nslab.admission.change import moved_on
 from nslab.app.terminating import leave
+from nslab.controllers.controlled import stepped, unfinished, wakes
 from nslab.errors import NslabError, UsageError
 from nslab.lab import cron_jobs
-from nslab.lab.controlled import stepped, unfinished, wakes
 from nslab.lab.cron_jobs import is_acting
 from nslab.lab.find import FILE
 from nslab.lab.jobs import INFINITY, deadline, due, ended, expires, jobs

@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from nslab.app.get import live_objects
+from nslab.controllers.controlled import min_ready, unfinished
 from nslab.errors import UsageError
-from nslab.lab.controlled import min_ready, unfinished
 from nslab.linux import signals
 from nslab.linux.timeouts import scaled
 from nslab.views.rollout_status import is_late, rollout_status

@@ -13,8 +13,8 @@ from nslab.app.ps import unscheduled
 from nslab.app.reset import reset
 from nslab.app.transition import Transition
 from nslab.compiler.written_by import WrittenBy
+from nslab.controllers.events import controller_events
 from nslab.dataclass import dataclass, field, replace
-from nslab.lab.controller_events import controller_events
 from nslab.lab.cron_jobs import with_made_jobs
 from nslab.lab.termination import without_terminating
 from nslab.linux import owned, signals

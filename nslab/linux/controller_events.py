@@ -13,7 +13,7 @@ from nslab.linux.places import write
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nslab.lab.controller_events import Happening
+    from nslab.controllers.events import Happening
 
     Record = dict[str, Any]
 

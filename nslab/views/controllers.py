@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.api.duration import moment, seconds_of
 from nslab.api.pod_status import has_condition
+from nslab.controllers.controlled import min_ready
+from nslab.controllers.rollout import bounds
 from nslab.lab import creation, dump
-from nslab.lab.controlled import min_ready
 from nslab.lab.cron_jobs import CRON_JOB, cron_jobs, made_by
 from nslab.lab.history import REVISION, replica_sets, revision_of
 from nslab.lab.jobs import COMPLETE, is_over
 from nslab.lab.node_selector import admitted, labelled
 from nslab.lab.replica_sets import revision
-from nslab.lab.rollout import bounds
 from nslab.lab.types import DAEMON_SET, ONE_NUMBER, REVISION_HASH, TEMPLATE_HASH
 
 if TYPE_CHECKING:

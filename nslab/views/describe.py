@@ -8,8 +8,8 @@ from nslab.api.cells import NONE, labels, selector
 from nslab.api.pod_status import pod_status
 from nslab.api.tables import columns
 from nslab.api.words import printable
+from nslab.controllers.rollout import QUARTER
 from nslab.lab.history import revision_of
-from nslab.lab.rollout import QUARTER
 from nslab.lab.selection import owned, owners
 from nslab.lab.views import FINISHED
 from nslab.views.events import lines_about

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.api.duration import moment, since
 from nslab.api.words import printable
-from nslab.lab.controller_events import SOURCES
+from nslab.controllers.events import SOURCES
 from nslab.views.table import table
 
 if TYPE_CHECKING:

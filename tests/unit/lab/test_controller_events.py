@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nslab.admission.change import deleted
-from nslab.lab.controlled import stepped
-from nslab.lab.controller_events import controller_events
+from nslab.controllers.controlled import stepped
+from nslab.controllers.events import controller_events
 from nslab.lab.status import merge_status
 from tests.unit.lab import test_cron_jobs as cron
 from tests.unit.lab.test_rollout import NOW, all_ready, apply, named, running, step

@@ -11,13 +11,13 @@ from nslab.admission.change import applied, deleted, moved_on, scaled
 from nslab.admission.load import parse, parse_stored
 from nslab.admission.settings import with_settings
 from nslab.compiler.placement import assign_addresses
+from nslab.controllers.controlled import is_updated, stepped, unfinished, wakes
+from nslab.controllers.rollout import bounds
+from nslab.controllers.rollout import scaled as scaled_value
 from nslab.errors import LabFileError
-from nslab.lab.controlled import is_updated, stepped, unfinished, wakes
 from nslab.lab.dump import dump
 from nslab.lab.history import replica_sets, revision_of
 from nslab.lab.replica_sets import revision
-from nslab.lab.rollout import bounds
-from nslab.lab.rollout import scaled as scaled_value
 from nslab.lab.status import merge_status
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from nslab.admission.change import applied
 from nslab.admission.load import parse
 from nslab.compiler.placement import assign_addresses
-from nslab.lab.controlled import stepped
+from nslab.controllers.controlled import stepped
 from nslab.lab.status import merge_status
 from nslab.views.describe import describe
 from nslab.views.live import Live, objects

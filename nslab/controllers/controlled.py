@@ -1,7 +1,7 @@
 """The pods that a lab's controllers have after their next step. Pure.
 
 A lab in which every controller has all the pods that it is to have in the end becomes one on the way there: pods that
-exist stay what they were made from, until their controller (nslab.lab.rollout) ends them.
+exist stay what they were made from, until their controller (nslab.controllers.rollout) ends them.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from nslab.api.suffix import generated
+from nslab.controllers.rollout import ON_DELETE, Replica, decide, is_rolling, ordinal, partition
 from nslab.dataclass import replace
 from nslab.lab.history import earlier_replica_sets
 from nslab.lab.jobs import JOB
 from nslab.lab.network_rules import RULES
 from nslab.lab.node_selector import admitted, labelled
 from nslab.lab.replica_sets import revision
-from nslab.lab.rollout import ON_DELETE, Replica, decide, is_rolling, ordinal, partition
 from nslab.lab.status import renamed
 from nslab.lab.termination import key
 from nslab.lab.types import DAEMON_SET, TEMPLATE_HASH

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nslab.lab.controlled import by_owner
+from nslab.controllers.controlled import by_owner
 from nslab.lab.cron_jobs import cron_jobs, made_by
 from nslab.lab.history import replica_sets
 from nslab.lab.jobs import INFINITY, JOB, expires, outcome
