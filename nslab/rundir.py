@@ -9,7 +9,7 @@ nodes/HOST.sock              the socket of its nslab-node; and beside it
       HOST/nslab-node.log  log/  fs/       its own log, its pods' logs, its file system's changes
 control.sock control.json    the socket of control, and its state for a restart
 dns/records.json             the records of kube-dns
-jobs                         the process that controls Jobs: its pid and its start
+controllers  events.json     the process of the controllers: its pid and its start; what controllers did
 cni/                         the results of CNI plugins
 pids spawner-PID.pids        the children of the spawner, and of `up`
 xtables.lock                 iptables' lock
@@ -22,7 +22,7 @@ NAMES, NODES, PODS, CNI = "ns", "nodes", "pods", "cni"
 STARTED = "pids"
 XTABLES_LOCK = "xtables.lock"
 REACHED = "reached"
-JOBS = "jobs"
+CONTROLLERS, EVENTS = "controllers", "events.json"
 CONTROL_SOCKET, CONTROL_STATE, CONTROL_LOG = "control.sock", "control.json", "nslab-control.log"
 DNS, DNS_RECORDS = "dns", "dns/records.json"
 

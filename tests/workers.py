@@ -1,8 +1,8 @@
 """The suite side by side: how many workers (pytest-xdist's), which tests stay together, and who comes first.
 
 Tests of a file share labs and tell one story, so a worker has them all, in their order. Most of them wait for a kernel,
-not for a processor: twice as many workers as processors keep these busy. The VM (tests/vm) is one boot, so all its
-tests are one worker's: it boots at once, and this worker waits until all is over in there.
+not for a processor: three times as many workers as processors keep these busy. The VM (tests/vm) is one boot, so all
+its tests are one worker's: it boots at once, and this worker waits until all is over in there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ SINGLE = ("tests/kernel/test_guides.py",)
 """Files whose tests have nothing to do with each other, and take long."""
 KERNEL = """
     plugin check cni services docs two_labs corpus nothing_left plans audit_modes healing endpoints wheel
-    probe_services probe_evidence probe cli habits cross_subnet trace fake_is_true late_writes live
+    probe_services probe_evidence probe_pace probe cli habits cross_subnet trace fake_is_true late_writes live
+    exec_streams strangers dump cni_refusals termination
 """
 LONG = (
     *(f"tests/kernel/test_{name}.py" for name in KERNEL.split()),
@@ -39,7 +40,7 @@ def workers(asked: Sequence[str], processors: int) -> int:
         return 0 if len(files) == 1 else min(len(files), processors)
     if asked and all(path.startswith(UNIT) for path in asked):
         return processors
-    return min(2 * processors, MOST)
+    return min(3 * processors, MOST)
 
 
 def share(test: str) -> str:

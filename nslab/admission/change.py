@@ -15,19 +15,22 @@ from nslab.api.documents import positioned, sources_of
 from nslab.api.sentences import invalid, of_object
 from nslab.api.values import Reader, Source
 from nslab.api.words import quoted
+from nslab.controllers.controlled import stepped, unfinished
 from nslab.dataclass import replace
 from nslab.errors import FieldError, UsageError
-from nslab.lab import dump, jobs, views
+from nslab.lab import cron_jobs, dump, history, jobs, views
 from nslab.lab.allocate import allocate
 from nslab.lab.defaults import complete
 from nslab.lab.mirroring import mirrored_of
 from nslab.lab.resources import SLICE, Key, key_of, named, not_deletable, not_found
 from nslab.lab.status import merge_status
 from nslab.lab.stream import read_stream
+from nslab.lab.termination import with_leaving, without_terminating
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from nslab.api.pod_types import Pod
     from nslab.api.service_types import EndpointSlice
     from nslab.lab.stream import Documents
     from nslab.lab.types import Controller, Lab
@@ -82,24 +85,31 @@ def deleted(lab: Lab, what: Path | Sequence[str], namespace: str = "default") ->
     if missing := [not_deletable(key, where) for key in keys if key not in there]:
         raise UsageError("\n".join(missing))
     gone = {*keys, *(("endpoints", namespace, name) for kind, namespace, name in keys if kind == "service")}
-    controllers = tuple(one for one in lab.controllers if _key(one) not in gone)
+    crons = {(one.namespace, one.name) for one in cron_jobs.cron_jobs(lab) if key_of(one) in gone}
+    of_cron_jobs = {
+        one.owner_name for one in lab.controllers if (one.namespace, cron_jobs.owner_of(one.document)) in crons
+    }
+    controllers = tuple(one for one in lab.controllers if _key(one) not in gone and one.owner_name not in of_cron_jobs)
     kept = {one.owner_name for one in controllers}
-    replaced = (pod for pod in lab.pods if pod.owner in kept and ("pod", pod.namespace, pod.name) in gone)
+    replaced = (pod for pod in lab.all_pods if pod.owner in kept and ("pod", pod.namespace, pod.name) in gone)
+
+    def stays(pod: Pod) -> bool:
+        return ("pod", pod.namespace, pod.name) not in gone and (not pod.owner or pod.owner in kept)
+
     made = replace(
         lab,
         services=tuple(one for one in lab.services if ("service", one.namespace, one.name) not in gone),
         slices=tuple(one for one in lab.slices if not {(SLICE, one.namespace, one.name), _endpoints(one)} & gone),
         controllers=controllers,
-        pods=tuple(
-            pod
-            for pod in lab.pods
-            if ("pod", pod.namespace, pod.name) not in gone and (not pod.owner or pod.owner in kept)
-        ),
+        pods=tuple(pod for pod in lab.pods if stays(pod)),
+        pending=tuple(pod for pod in lab.pending if stays(pod)),
         others=tuple(one for one in lab.others if key_of(one) not in gone),
         replaced=(*lab.replaced, *(f"{pod.namespace}/{pod.name}" for pod in replaced)),
     )
-    if made.replaced != lab.replaced:
-        made = merge_status(completed(dump.documents(made), "deletion"), made)
+    names = {(one.namespace, one.name) for one in controllers if one.kind == "Deployment"}
+    made = replace(made, replica_sets=tuple(one for one in lab.replica_sets if history.owner_of(one) in names))
+    if made.replaced != lab.replaced or unfinished(made):
+        made = with_leaving(merge_status(completed(_staying(made), "deletion"), made), made)
     return made, tuple(f"{kind} {quoted(name)} deleted" for kind, _, name in keys)
 
 
@@ -119,11 +129,20 @@ def scaled(lab: Lab, what: str, replicas: int, namespace: str = "default") -> Ch
 
 
 def moved_on(lab: Lab, report: Mapping[str, dict[str, Any]], now: float) -> Lab:
-    """The lab after its Jobs' controller has seen what their pods' nodes `report`, by NAMESPACE/NAME."""
-    found = dump.documents(lab)
+    """The lab after its controllers have seen what their pods' nodes `report`, by NAMESPACE/NAME."""
+    found = _staying(lab)
     found.controllers = [Document({**one.value}) for one in found.controllers]
+    found.others = [Document({**one.value}) for one in found.others]
     jobs.move_on(found, lab, report, now)
-    return merge_status(completed(found, "jobs"), lab)
+    cron_jobs.move_on(found, lab, now)
+    over = {(one.namespace, one.name) for one in lab.controllers if one.kind == jobs.JOB and jobs.expires(one) <= now}
+    cron_jobs.remove(found, over)
+    return with_leaving(stepped(merge_status(completed(found, "controllers"), lab), lab, report, now), lab)
+
+
+def _staying(lab: Lab) -> Documents:
+    """The documents of a lab without pods that terminate: their controllers may want others of their names."""
+    return dump.documents(without_terminating(lab))
 
 
 def _adopt(had: Documents, new: Documents) -> None:
@@ -136,7 +155,7 @@ def _adopt(had: Documents, new: Documents) -> None:
             spec["clusterIP"] = "None"
     for one in new.pods:
         if not one.spec.get("nodeName") and (old_pod := pods.get(key_of(one))):
-            one.spec["nodeName"] = old_pod.spec["nodeName"]
+            one.spec.update(dump.present({"nodeName": old_pod.spec.get("nodeName", "")}))
 
 
 def _refused(had: Documents, new: Documents) -> Iterator[FieldError]:

@@ -88,7 +88,7 @@ def load_stored(path: Path) -> Lab:
 def parse_stored(text: str, file: str) -> Lab:
     """The lab in a text that nslab wrote: its addresses and readiness are valid."""
     reader = Reader(Source(file, text))
-    return _completed(reader, read_stream(reader, stored=True))
+    return _completed(reader, read_stream(reader, stored=True), expanded=True)
 
 
 def _name(path: Path) -> str:
@@ -139,13 +139,16 @@ def _checked(
     return found
 
 
-def completed(found: Documents, what: str) -> Lab:
-    """The lab of documents that come from no file; `what` is its name in error messages."""
-    return _completed(Reader(Source(what, "")), found)
+def completed(found: Documents, what: str, *, expanded: bool = False) -> Lab:
+    """The lab of documents that come from no file; `what` is its name in error messages.
+
+    `expanded`: controllers make no pods and delete none.
+    """
+    return _completed(Reader(Source(what, "")), found, expanded=expanded)
 
 
-def _completed(reader: Reader, found: Documents) -> Lab:
-    complete(found)
+def _completed(reader: Reader, found: Documents, *, expanded: bool) -> Lab:
+    complete(found, expanded=expanded)
     refuse(reader, errors(found))
     return allocate(views.lab(found))
 

@@ -49,13 +49,14 @@ POD_SPEC: dict[str, Any] = {
 }
 NOTED: dict[str, dict[str, Any]] = {
     "Pod": {"spec": POD_SPEC},
-    **{key: {"spec": {"paused": {}, "template": {"spec": POD_SPEC}}} for key in CONTROLLERS},
+    **{key: {"spec": {"template": {"spec": POD_SPEC}}} for key in CONTROLLERS},
     "Service": {"spec": {"loadBalancerClass": {}, "loadBalancerIP": {}}},
 }
 """The noted fields of each kind, as a tree of names. A leaf that is a string: only that value is noted."""
+CLAIM = "PersistentVolumeClaim"
 WORKING = names(
     """
-    CronJob HorizontalPodAutoscaler Ingress PersistentVolume PersistentVolumeClaim
+    HorizontalPodAutoscaler Ingress PersistentVolume PersistentVolumeClaim
     PodDisruptionBudget ResourceQuota
     """
 )
@@ -64,9 +65,10 @@ WORKING = names(
 
 def notes(objects: Sequence[Document], pods: Iterable[Document]) -> Iterator[FieldError]:
     """One line each: kinds and fields that nslab does not act on, volumes that are empty, images with stand-ins."""
-    kinds, fields = Counter[tuple[str, str]](), Counter[str]()
+    kinds, fields, made = Counter[tuple[str, str]](), Counter[str](), [*pods]
+    claimed = {claim for one in made for claim in _claims(one)}
     for one in objects:
-        if one.made:
+        if one.made or (one.kind == CLAIM and (one.namespace, one.name) in claimed):
             continue
         foreign = not own(str(one.value.get("apiVersion")))
         if is_later_hook(one):
@@ -74,7 +76,7 @@ def notes(objects: Sequence[Document], pods: Iterable[Document]) -> Iterator[Fie
             continue
         if foreign or one.kind in WORKING:
             kinds[one.kind, f".{group_of(one.value['apiVersion'])}" if foreign else ""] += 1
-        for path in () if foreign else _said(one.value, NOTED.get(one.kind, {})):
+        for path in () if foreign else (*_said(one.value, NOTED.get(one.kind, {})), *_unmounted(one)):
             fields[_named(one.kind, path)] += 1
     what = [shown(counted(number, kind) + group) for (kind, group), number in kinds.items()]
     what += [f"{field} ({number} times)" if number > 1 else field for field, number in fields.items()]
@@ -84,7 +86,7 @@ def notes(objects: Sequence[Document], pods: Iterable[Document]) -> Iterator[Fie
     yield from _volumes(
         [one.template if isinstance(one, Controller) else one for one in views if isinstance(one, Controller | Pod)]
     )
-    if played := stand_ins(one.view for one in pods):
+    if played := stand_ins(one.view for one in made):
         yield FieldError((EXISTING,), f"played by stand-ins: {', '.join(map(shown, played))}")
 
 
@@ -98,6 +100,22 @@ def _volumes(templates: Sequence[Pod]) -> Iterator[FieldError]:
     if paths:
         text = f"nothing is mounted at {', '.join(map(shown, sorted(paths)))}: each container has its own there"
         yield FieldError((EXISTING,), text)
+
+
+def _claims(pod: Document) -> Iterator[tuple[str, str]]:
+    """The claims, by namespace and name, that a container of a pod mounts: its volumes are named, so these are not."""
+    mounted = {one.name for one in pod.view.mounted}
+    for volume in pod.spec.get("volumes", ()):
+        if volume.get("name") in mounted and (claim := volume.get("persistentVolumeClaim")):
+            yield pod.namespace, str(claim.get("claimName", ""))
+
+
+def _unmounted(one: Document) -> Iterator[FieldPath]:
+    """The paths of a StatefulSet's claims that no container mounts."""
+    if one.kind == "StatefulSet":
+        mounted = {volume.name for volume in one.view.template.mounted}
+        names = [each.get("metadata", {}).get("name", "") for each in one.spec.get("volumeClaimTemplates", ())]
+        yield from (("spec", "volumeClaimTemplates") for name in names if name not in mounted)
 
 
 def group_of(version: str) -> str:

@@ -87,7 +87,7 @@ def _anew(
     unassigned = documents(replace(lab, pods=tuple(replace(pod, assigned=None) for pod in lab.pods)))
     set_to(unassigned.lab, encapsulation, mode, cni)
     try:
-        return completed(unassigned, lab.name)
+        return completed(unassigned, lab.name, expanded=True)
     except LabFileError as error:
         # Without positions: the lab comes from no file.
         raise UsageError("\n".join(one.sentence for one in error.errors)) from None

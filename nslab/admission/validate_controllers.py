@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nslab.admission.validate_objects import unique_names
+from nslab.admission.validate_rollouts import rollout_errors
 from nslab.api.selectors import matches, selector_errors
 from nslab.api.sentences import invalid, of_object, required, unsupported
 from nslab.api.words import shown
@@ -60,6 +61,7 @@ def _controller(one: Document) -> Iterator[FieldError]:
         yield from wrong
     if not wrong:
         yield from _job_selector(one) if one.kind == "Job" else _selector(one)
+    yield from rollout_errors(one)
     yield from job_errors(one.spec, ("spec",)) if one.kind == "Job" else _template(one.spec, ("spec",), ("Always",))
 
 

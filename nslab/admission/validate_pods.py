@@ -121,7 +121,7 @@ def placement(found: Documents) -> Iterator[FieldError]:
     known = set(nodes)
     for one in found.pods:
         pod = one.view
-        if nodes and pod.node not in known:
+        if nodes and pod.node and pod.node not in known:
             path = (*one.path, "spec", "nodeName")
             yield FieldError(path, f"there is no node {shown(pod.node)}", word=pod.node, known=nodes)
 

@@ -10,6 +10,7 @@ from nslab.admission.warn_policies import policies
 from nslab.admission.warn_sources import sources
 from nslab.api.images import TOOLS
 from nslab.api.pod_types import image_name
+from nslab.api.selectors import matches
 from nslab.api.words import counted, shown
 from nslab.errors import FieldError
 from nslab.lab.mirroring import is_endpoints
@@ -196,7 +197,13 @@ def _node_selectors(found: Documents) -> Iterator[FieldError]:
             listed = ", ".join(shown(str(one)) for one in missing)
             text = f"no node has the label {listed}" if len(missing) == 1 else f"no node has the labels {listed}"
             yield FieldError((*place, "spec", "nodeSelector"), f"{text}, by which {who} selects its nodes")
-        elif pod.node_affinity and not any(admits(pod, name, labels) for name, labels in nodes.items()):
+        elif any(admits(pod, name, labels) for name, labels in nodes.items()):
+            continue
+        elif pod.node_selector and not any(matches(selector(pod), labels) for labels in nodes.values()):
+            listed = ", ".join(shown(str(one)) for one in selector(pod))
+            text = f"no node has the labels {listed} together, by which {who} selects its nodes"
+            yield FieldError((*place, "spec", "nodeSelector"), text)
+        elif pod.node_affinity:
             listed = " or ".join(shown(str(term)) for term in pod.node_affinity)
             text = f"no node matches {listed}, by which {who} selects its nodes"
             yield FieldError((*place, "spec", "affinity", "nodeAffinity", REQUIRED), text)

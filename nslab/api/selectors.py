@@ -9,7 +9,7 @@ from nslab.api.sentences import forbidden, invalid, required
 from nslab.errors import FieldError
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from nslab.errors import FieldPath
 
@@ -86,10 +86,9 @@ class NodeTerm(NamedTuple):
     labels: tuple[Requirement, ...]
     fields: tuple[Requirement, ...]
 
-    def matches(self, name: str, labels: Mapping[str, str], ignored: Container[str] = ()) -> bool:
-        """Whether a node fulfils all conditions, except on `ignored` labels. A term without conditions matches none."""
-        asked = (one for one in self.labels if one.key not in ignored)
-        return any(self) and matches(asked, labels) and matches(self.fields, {NODE_NAME: name})
+    def matches(self, name: str, labels: Mapping[str, str]) -> bool:
+        """Whether a node fulfils all conditions. A term without conditions matches none."""
+        return any(self) and matches(self.labels, labels) and matches(self.fields, {NODE_NAME: name})
 
     def __str__(self) -> str:
         return ",".join(map(str, (*self.labels, *self.fields)))

@@ -5,16 +5,27 @@ The columns are those of Kubernetes' own printers; of a kind that has none, the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
-from nslab.api.duration import since
+from nslab.api.cells import (
+    NONE,
+    Cell,
+    Object,
+    at,
+    cluster_ip,
+    endpoints,
+    external,
+    labels,
+    number,
+    ports,
+    seen,
+    selector,
+    several,
+    slice_endpoints,
+    slice_ports,
+)
+from nslab.api.duration import duration, seconds_of, since
 from nslab.api.pod_status import counted_containers, pod_status, ready_containers, restarts, restarts_text
-from nslab.api.selectors import requirements
-
-Object: TypeAlias = dict[str, Any]
-Cell: TypeAlias = Callable[[Object, float], str]
-NONE = "<none>"
 
 
 class Column(NamedTuple):
@@ -43,42 +54,12 @@ def _age(one: Object, now: float) -> str:
     return since(one["metadata"].get("creationTimestamp"), now)
 
 
-def labels(found: dict[str, str] | None) -> str:
-    """Labels, or a selector, in one word."""
-    return ",".join(f"{name}={value}" for name, value in sorted((found or {}).items())) or NONE
-
-
-def _at(*path: str) -> Cell:
-    """The value at a path, or nothing."""
-
-    def cell(one: Object, _: float) -> str:
-        value: Any = one
-        for step in path:
-            value = (value or {}).get(step)
-        return NONE if value in (None, "") else str(value)
-
-    return cell
-
-
-def _number(*path: str) -> Cell:
-    def cell(one: Object, now: float) -> str:
-        found = _at(*path)(one, now)
-        return "0" if found == NONE else found
-
-    return cell
-
-
 def _of_template(field: str) -> Cell:
     def cell(one: Object, _: float) -> str:
         found = one["spec"].get("template", {}).get("spec", {}).get("containers", ())
         return ",".join(str(container.get(field, "")) for container in found) or NONE
 
     return cell
-
-
-def selector(found: Object | None) -> str:
-    """A LabelSelector in one word."""
-    return ",".join(map(str, requirements(found or {}))) or NONE
 
 
 def _selector(one: Object, _: float) -> str:
@@ -102,58 +83,6 @@ def _restarts(one: Object, now: float) -> str:
     return restarts_text(count, now - last if last else None)
 
 
-# Services and their endpoints
-
-
-def _external(one: Object, _: float) -> str:
-    spec, kind = one["spec"], one["spec"].get("type", "ClusterIP")
-    if kind == "ExternalName":
-        return str(spec.get("externalName", ""))
-    given = list(spec.get("externalIPs", ()))
-    if kind == "LoadBalancer":
-        ingress = one.get("status", {}).get("loadBalancer", {}).get("ingress", ())
-        return ",".join([*(each.get("ip") or each.get("hostname", "") for each in ingress), *given]) or "<pending>"
-    return ",".join(given) or NONE
-
-
-def _cluster_ip(one: Object, _: float) -> str:
-    return str(one["spec"].get("clusterIP") or NONE)
-
-
-def _ports(one: Object, _: float) -> str:
-    def port(each: Object) -> str:
-        node = f":{each['nodePort']}" if each.get("nodePort") else ""
-        return f"{each.get('port')}{node}/{each.get('protocol', 'TCP')}"
-
-    return ",".join(map(port, one["spec"].get("ports", ()))) or NONE
-
-
-def _several(found: list[str], most: int = 3) -> str:
-    if len(found) > most:
-        return f"{','.join(found[:most])} + {len(found) - most} more..."
-    return ",".join(found) or NONE
-
-
-def _slice_ports(one: Object, _: float) -> str:
-    found = [str(each.get("port", "")) for each in one.get("ports") or ()]
-    return _several(found) if found else "<unset>"
-
-
-def _slice_endpoints(one: Object, _: float) -> str:
-    found = [address for end in one.get("endpoints") or () for address in end.get("addresses", ())]
-    return _several(found) if found else "<unset>"
-
-
-def _endpoints(one: Object, _: float) -> str:
-    found = [
-        f"{address['ip']}:{port['port']}"
-        for subset in one.get("subsets") or ()
-        for port in subset.get("ports") or ()
-        for address in subset.get("addresses") or ()
-    ]
-    return _several(found)
-
-
 # Others
 
 
@@ -167,6 +96,19 @@ def _job_status(one: Object, _: float) -> str:
 def _completions(one: Object, _: float) -> str:
     wanted = one["spec"].get("completions", 1)
     return f"{one.get('status', {}).get('succeeded', 0)}/{wanted}"
+
+
+def _job_duration(one: Object, now: float) -> str:
+    status = one.get("status", {})
+    if not status.get("startTime"):
+        return ""
+    end = seconds_of(status["completionTime"]) if status.get("completionTime") else now
+    return duration(end - seconds_of(status["startTime"]))
+
+
+def _last_schedule(one: Object, now: float) -> str:
+    last = one.get("status", {}).get("lastScheduleTime")
+    return since(last, now) if last else NONE
 
 
 def _node_status(one: Object, _: float) -> str:
@@ -187,10 +129,6 @@ def _data(one: Object, _: float) -> str:
     return str(len(one.get("data") or {}) + len(one.get("binaryData") or {}) + len(one.get("stringData") or {}))
 
 
-def _seen(field: str) -> Cell:
-    return lambda one, now: since(one.get(field), now)
-
-
 def _about(one: Object, _: float) -> str:
     about = one.get("involvedObject", {})
     return f"{str(about.get('kind', '')).lower()}/{about.get('name', '')}"
@@ -202,7 +140,7 @@ def _source(one: Object, _: float) -> str:
 
 
 def _hosts(one: Object, _: float) -> str:
-    return _several([rule["host"] for rule in one["spec"].get("rules") or () if rule.get("host")] or ["*"])
+    return several([rule["host"] for rule in one["spec"].get("rules") or () if rule.get("host")] or ["*"])
 
 
 def _ingress_ports(one: Object, _: float) -> str:
@@ -222,9 +160,9 @@ CONTAINERS = (
 SELECTOR = Column("SELECTOR", _selector, wide=True)
 SET = (
     NAME,
-    Column("DESIRED", _number("spec", "replicas")),
-    Column("CURRENT", _number("status", "replicas")),
-    Column("READY", _number("status", "readyReplicas")),
+    Column("DESIRED", number("spec", "replicas")),
+    Column("CURRENT", number("status", "replicas")),
+    Column("READY", number("status", "readyReplicas")),
     AGE,
     *CONTAINERS,
     SELECTOR,
@@ -236,33 +174,33 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("STATUS", lambda one, _: pod_status(one)),
         Column("RESTARTS", _restarts),
         AGE,
-        Column("IP", _at("status", "podIP"), wide=True),
-        Column("NODE", _at("spec", "nodeName"), wide=True),
-        Column("NOMINATED NODE", _at("status", "nominatedNodeName"), wide=True),
+        Column("IP", at("status", "podIP"), wide=True),
+        Column("NODE", at("spec", "nodeName"), wide=True),
+        Column("NOMINATED NODE", at("status", "nominatedNodeName"), wide=True),
         Column("READINESS GATES", lambda _one, _: NONE, wide=True),
     ),
     "Service": (
         NAME,
         Column("TYPE", lambda one, _: str(one["spec"].get("type", "ClusterIP"))),
-        Column("CLUSTER-IP", _cluster_ip),
-        Column("EXTERNAL-IP", _external),
-        Column("PORT(S)", _ports),
+        Column("CLUSTER-IP", cluster_ip),
+        Column("EXTERNAL-IP", external),
+        Column("PORT(S)", ports),
         AGE,
         Column("SELECTOR", lambda one, _: labels(one["spec"].get("selector")), wide=True),
     ),
-    "Endpoints": (NAME, Column("ENDPOINTS", _endpoints), AGE),
+    "Endpoints": (NAME, Column("ENDPOINTS", endpoints), AGE),
     "EndpointSlice": (
         NAME,
-        Column("ADDRESSTYPE", _at("addressType")),
-        Column("PORTS", _slice_ports),
-        Column("ENDPOINTS", _slice_endpoints),
+        Column("ADDRESSTYPE", at("addressType")),
+        Column("PORTS", slice_ports),
+        Column("ENDPOINTS", slice_endpoints),
         AGE,
     ),
     "Deployment": (
         NAME,
         Column("READY", _ready_of),
-        Column("UP-TO-DATE", _number("status", "updatedReplicas")),
-        Column("AVAILABLE", _number("status", "availableReplicas")),
+        Column("UP-TO-DATE", number("status", "updatedReplicas")),
+        Column("AVAILABLE", number("status", "availableReplicas")),
         AGE,
         *CONTAINERS,
         SELECTOR,
@@ -272,21 +210,32 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "StatefulSet": (NAME, Column("READY", _ready_of), AGE, *CONTAINERS),
     "DaemonSet": (
         NAME,
-        Column("DESIRED", _number("status", "desiredNumberScheduled")),
-        Column("CURRENT", _number("status", "currentNumberScheduled")),
-        Column("READY", _number("status", "numberReady")),
-        Column("UP-TO-DATE", _number("status", "updatedNumberScheduled")),
-        Column("AVAILABLE", _number("status", "numberAvailable")),
+        Column("DESIRED", number("status", "desiredNumberScheduled")),
+        Column("CURRENT", number("status", "currentNumberScheduled")),
+        Column("READY", number("status", "numberReady")),
+        Column("UP-TO-DATE", number("status", "updatedNumberScheduled")),
+        Column("AVAILABLE", number("status", "numberAvailable")),
         Column("NODE SELECTOR", lambda one, _: labels(one["spec"]["template"].get("spec", {}).get("nodeSelector"))),
         AGE,
         *CONTAINERS,
         SELECTOR,
     ),
-    "Job": (NAME, Column("STATUS", _job_status), Column("COMPLETIONS", _completions), AGE, *CONTAINERS, SELECTOR),
+    "Job": (
+        NAME,
+        Column("STATUS", _job_status),
+        Column("COMPLETIONS", _completions),
+        Column("DURATION", _job_duration),
+        AGE,
+        *CONTAINERS,
+        SELECTOR,
+    ),
     "CronJob": (
         NAME,
-        Column("SCHEDULE", _at("spec", "schedule")),
+        Column("SCHEDULE", at("spec", "schedule")),
+        Column("TIMEZONE", at("spec", "timeZone")),
         Column("SUSPEND", lambda one, _: str(one["spec"].get("suspend", False))),
+        Column("ACTIVE", lambda one, _: str(len(one.get("status", {}).get("active", ())))),
+        Column("LAST SCHEDULE", _last_schedule),
         AGE,
     ),
     "Node": (
@@ -294,22 +243,22 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("STATUS", _node_status),
         Column("ROLES", lambda _one, _: NONE),
         AGE,
-        Column("VERSION", _at("status", "nodeInfo", "kubeletVersion")),
+        Column("VERSION", at("status", "nodeInfo", "kubeletVersion")),
         Column("INTERNAL-IP", _node_address("InternalIP"), wide=True),
         Column("EXTERNAL-IP", _node_address("ExternalIP"), wide=True),
-        Column("OS-IMAGE", _at("status", "nodeInfo", "osImage"), wide=True),
-        Column("KERNEL-VERSION", _at("status", "nodeInfo", "kernelVersion"), wide=True),
+        Column("OS-IMAGE", at("status", "nodeInfo", "osImage"), wide=True),
+        Column("KERNEL-VERSION", at("status", "nodeInfo", "kernelVersion"), wide=True),
     ),
     "Event": (
-        Column("LAST SEEN", _seen("lastTimestamp")),
-        Column("TYPE", _at("type")),
-        Column("REASON", _at("reason")),
+        Column("LAST SEEN", seen("lastTimestamp")),
+        Column("TYPE", at("type")),
+        Column("REASON", at("reason")),
         Column("OBJECT", _about),
         Column("SUBOBJECT", lambda one, _: str(one.get("involvedObject", {}).get("fieldPath", "")), wide=True),
         Column("SOURCE", _source, wide=True),
         Column("MESSAGE", lambda one, _: " ".join(str(one.get("message", "")).splitlines())),
-        Column("FIRST SEEN", _seen("firstTimestamp"), wide=True),
-        Column("COUNT", _at("count"), wide=True),
+        Column("FIRST SEEN", seen("firstTimestamp"), wide=True),
+        Column("COUNT", at("count"), wide=True),
         Column("NAME", _name, wide=True),
     ),
     "Namespace": (NAME, Column("STATUS", lambda one, _: one.get("status", {}).get("phase", "Active")), AGE),
@@ -317,7 +266,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "Secret": (NAME, Column("TYPE", lambda one, _: one.get("type", "Opaque")), Column("DATA", _data), AGE),
     "Ingress": (
         NAME,
-        Column("CLASS", _at("spec", "ingressClassName")),
+        Column("CLASS", at("spec", "ingressClassName")),
         Column("HOSTS", _hosts),
         Column("ADDRESS", lambda _one, _: ""),
         Column("PORTS", _ingress_ports),

@@ -5,30 +5,33 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from nslab.admission.change import applied_with_warnings, deleted, moved_on, scaled
+from nslab.admission.change import applied_with_warnings, deleted, scaled
 from nslab.admission.settings import changed_settings, with_plugins, with_settings
-from nslab.app import jobs, terminating
+from nslab.app import controllers, rollouts, terminating
 from nslab.app.get import get
 from nslab.app.listener import QUIET
+from nslab.app.ps import unscheduled
 from nslab.app.transition import Transition
 from nslab.compiler.written_by import WrittenBy
-from nslab.dataclass import dataclass
+from nslab.controllers.controlled import unfinished
+from nslab.controllers.events import controller_events
+from nslab.dataclass import dataclass, replace
 from nslab.lab.dump import documents
-from nslab.lab.jobs import jobs as unfinished_jobs
 from nslab.lab.resources import key_of
 from nslab.lab.selection import resource
 from nslab.lab.termination import without_terminating
 from nslab.linux import owned, signals
+from nslab.linux.controller_events import keep_controller_events
 from nslab.linux.netns import Namespaces, folder, private
 from nslab.linux.processes.agents import Agents
-from nslab.linux.processes.status import read_status
 from nslab.linux.stored_lab import StoredLab, stored_lab
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
     from typing import Any, TypeAlias
 
+    from nslab.api.pod_types import Pod
     from nslab.app.drift import Drift
     from nslab.app.listener import Listener
     from nslab.lab.types import Cni, Lab
@@ -51,12 +54,14 @@ class Changed:
     late: tuple[str, ...]
     failed: Mapping[str, Mapping[str, str]]
     unready: tuple[str, ...] = ()
+    stuck: tuple[str, ...] = ()
+    """A line about each pod that no node admits, and that of `kubectl rollout status` of each rollout that is stuck."""
 
 
 def apply(name: str, source: str | Path, listener: Listener = QUIET, *, wait: bool = False) -> Changed:
     """Create or change the objects of a file or a text.
 
-    `wait`, here and in `scale`: until containers are ready, and pods that go are gone.
+    `wait`, here and in `scale`: until containers are ready, rollouts are done, and pods that go are gone.
     """
 
     def decide(lab: Lab) -> tuple[Lab, Sequence[str]]:
@@ -90,10 +95,15 @@ def delete(
     `wait`: until their pods are gone. `grace`: the seconds that these have, instead of what they say.
     """
 
-    def decide(lab: Lab) -> tuple[Lab, Sequence[str]]:
-        return deleted(_seen(lab), what, namespace)
+    by_user: set[str] = set()
 
-    return _kubectl(name, "delete", decide, listener, wait=wait, grace=grace)
+    def decide(lab: Lab) -> tuple[Lab, Sequence[str]]:
+        acted = controllers.acted(lab)
+        made, lines = deleted(acted, what, namespace)
+        by_user.update(made.replaced[len(acted.replaced) :])
+        return made, lines
+
+    return _kubectl(name, "delete", decide, listener, wait=wait, grace=grace, by_user=by_user)
 
 
 def scale(
@@ -132,20 +142,25 @@ def see_off(name: str) -> None:
     terminating.see_off(name, _sweep)
 
 
-def control_jobs(name: str) -> None:
-    """Act as the Job controller until the lab's Jobs are over."""
-    jobs.control(name, _move_on)
+def control(name: str) -> None:
+    """Act as the lab's controllers until they have nothing to do any more."""
+    controllers.control(name, _act)
 
 
-def _move_on(name: str) -> None:
-    _change(name, "jobs", lambda lab: (_seen(lab), ()), QUIET, leave=True, wait=False)
+def _act(name: str) -> bool:
+    """Have the controllers take their next step; whether there was one."""
+    changed = False
+
+    def decide(lab: Lab) -> tuple[Lab, Sequence[str]]:
+        nonlocal changed
+        made = controllers.acted(lab)
+        changed = made != lab
+        return made, ()
+
+    _change(name, "controllers", decide, QUIET, leave=True, wait=False)
     if terminating.terminating(stored_lab(name)):
         terminating.leave(name)
-
-
-def _seen(lab: Lab) -> Lab:
-    """The lab whose Jobs are as far as its nodes report: a Job that is complete runs no more pods if one is deleted."""
-    return moved_on(lab, read_status(lab.name), time.time()) if [*unfinished_jobs(lab)] else lab
+    return changed
 
 
 def _sweep(name: str) -> None:
@@ -160,11 +175,25 @@ def _kubectl(
     *,
     wait: bool,
     grace: int | None = None,
+    by_user: Collection[str] = (),
 ) -> Changed:
     """A change that kubectl makes: pods that go terminate; they are waited for, or left to a process of their own."""
     ready = wait and verb != "delete"
-    done = _change(name, verb, decide, listener, leave=True, wait=ready, grace=grace)
-    going = terminating.terminating(done.drift.lab)
+
+    waiting: list[Pod] = []
+
+    def begun(lab: Lab) -> tuple[Lab, Sequence[str]]:
+        waiting.extend(lab.pending)
+        made, lines = decide(lab)
+        return controllers.first_step(made, lab), lines
+
+    done = _change(name, verb, begun, listener, leave=True, wait=ready, grace=grace, by_user=by_user)
+    if ready:
+        if terminating.terminating(done.drift.lab) and unfinished(done.drift.lab):
+            terminating.leave(name)  # a rollout may wait for their ends
+        stuck = () if done.not_ready else rollouts.wait(done.drift.lab)
+        done = replace(done, stuck=(*unscheduled(done.drift.lab, waiting), *stuck))
+    going = terminating.terminating(stored_lab(name) if wait else done.drift.lab)
     if not going:
         return done
     if not wait:
@@ -187,11 +216,12 @@ def _change(
     leave: bool = False,
     wait: bool = True,
     grace: int | None = None,
+    by_user: Collection[str] = (),
 ) -> Changed:
     """Under the lab's lock, read the lab, decide what it becomes, and change it.
 
     The nodes' kube-proxies write the rules that the API server sends them. A change that leaves no pod terminating
-    concerns the whole lab: nslab writes the rules itself, as in `up`.
+    concerns the whole lab: nslab writes the rules itself, as in `up`. `by_user`: pods that no controller deletes.
     """
     written_by = WrittenBy.COMPONENTS if leave else WrittenBy.NSLAB
     with (
@@ -208,5 +238,6 @@ def _change(
             lab, kept, spaces, agents, listener.progress,
             fresh=False, written_by=written_by, leave=leave, wait=wait, grace=grace,
         ).run()  # fmt: skip
-        jobs.begin(made.drift.lab)
+        keep_controller_events(name, controller_events(was, made.drift.lab, by_user), time.time())
+        controllers.begin(made.drift.lab)
         return Changed(tuple(lines), made.drift, made.not_ready, made.late, made.failed, made.unready if wait else ())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from nslab.app import controllers
 from nslab.app.moment import moment, steady
 from nslab.compiler import compile_lab
 from nslab.compiler.networks import network
@@ -16,7 +17,6 @@ from nslab.linux import owned
 from nslab.linux.cni.plugins import Plugins, find_programs
 from nslab.linux.netns import Namespaces, folder, named
 from nslab.linux.observe.host import read_host
-from nslab.linux.observe.objects import Running, observe
 from nslab.linux.observe.processes import held
 from nslab.linux.processes import status
 from nslab.linux.processes.control import ControlClient
@@ -57,6 +57,8 @@ class Drift:
     """What is there and is not the lab's, in the order in which it would be taken away."""
     stopped: tuple[tuple[Process, int], ...] = ()
     """The processes that exist but are stopped (SIGSTOP), each with its pid."""
+    idle: bool = False
+    """Controllers have something to do, and their process does not run."""
 
     @property
     def unmanaged(self) -> dict[str, list[str]]:
@@ -94,14 +96,17 @@ _PAUSE = 0.02
 def drift_of(name: str) -> Drift:
     """Compare a running lab with its stored desired state.
 
-    What differs while the lab changes, or is being changed, is looked at again, for at most `CHANGING` seconds.
+    What differs while the lab changes, or is being changed, or its controllers are about to start, is looked at again,
+    for at most `CHANGING` seconds.
     """
     deadline = time.monotonic() + CHANGING
     with visiting(name), Namespaces() as spaces, ControlClient(name) as control:
         while True:
             before, lab = moment(name, control), stored_lab(name)
             found = compare(spaces, as_seen(lab), (lab, *StoredLab(folder(name)).before()))
-            if not found.plan or steady(name, before, control) or time.monotonic() > deadline:
+            found = replace(found, idle=controllers.are_missing(lab))
+            rests = not found.plan or steady(name, before, control)
+            if (rests and not found.idle) or time.monotonic() > deadline:
                 return found
             time.sleep(_PAUSE)
 
@@ -118,6 +123,8 @@ def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], written_by: Writt
     if not named(lab.name):
         # Without a named namespace nothing of the lab can exist, so there is nothing to observe.
         return Drift(lab, host, want, diff((), want))
+    from nslab.linux.observe.objects import Running, observe  # ten modules, which a fresh lab does without
+
     # An object of an earlier state replaces the desired one with its key: nobody can observe how a process was started.
     older = [compile_lab(old, host, written_by) for old in kept if old != lab]
     known = _known(want, older)

@@ -28,15 +28,20 @@ def predict(name: str, sender: str, to: str, kind: Kind | None = None) -> list[J
     """
     lab = desired(name)
     begin, aim = source(lab, sender), named_service(lab, target(lab, to, kind), kind)
-    return predicted(lab, compile_lab(lab, likely_host()), begin, aim)
+    return journeys(predictor(lab, compile_lab(lab, likely_host())), lab.name, begin, aim)
 
 
-def predicted(lab: Lab, state: State, begin: str, aim: TraceTarget) -> list[Journey]:
+def predictor(lab: Lab, state: State) -> LabPredictor:
+    """Predicts for the lab's State; it reads each host's rules once."""
+    return LabPredictor(lab.name, topology(state), Authors(lab.name, state))
+
+
+def journeys(predicts: LabPredictor, lab: str, begin: str, aim: TraceTarget) -> list[Journey]:
     """All journeys from the host `begin` that the lab's State allows."""
-    found = LabPredictor(lab.name, topology(state), Authors(lab.name, state)).journeys(netns(lab.name, begin), aim)
+    found = predicts.journeys(netns(lab, begin), aim)
     return [
         Journey(
-            lab.name, begin, aim, one.hops, one.end, one.why,
+            lab, begin, aim, one.hops, one.end, one.why,
             notes=tuple(f"not understood: {doubt}" for doubt in one.doubts),
             chance=float(one.chance) if one.chance is not None else None, computed=True,
         )

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nslab.errors import NslabError, UsageError
 from nslab.lab.creation import created
+from nslab.lab.node_selector import unschedulable
+from nslab.lab.termination import key
 from nslab.linux import owned, places
 from nslab.linux.netns import labs
 from nslab.linux.processes import status
@@ -17,11 +19,11 @@ from nslab.objects.container import Sandbox
 from nslab.objects.names import netns, pod_host
 from nslab.objects.process import Control, NodeAgent
 from nslab.views.conditions import why_not_ready
-from nslab.views.pods import live_pod, pod_row
+from nslab.views.pods import live_pod, pending_pod, pod_row
 from nslab.views.tree import count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from nslab.api.pod_types import Pod
     from nslab.lab.types import Lab
@@ -77,11 +79,23 @@ def live_pods(lab: Lab, processes: Sequence[Record]) -> dict[str, dict[str, Any]
         ns = netns(lab.name, pod_host(pod.namespace, pod.name))
         up = [container.name for container in pod.every if (ns, f"container/{container.name}") in runs]
         sandbox = runs.get((ns, Sandbox.role))
-        came = float(created(lab, "Pod", pod.namespace, pod.name, pod.uid)) or (now - age(sandbox))
+        came = _created(lab, pod) or (now - age(sandbox))
         return live_pod(pod, reported.get(key, {}), up, came if sandbox else None)
 
     keys = ((f"{pod.namespace}/{pod.name}", pod) for pod in lab.pods)
-    return {key: live(key, pod) for key, pod in keys}
+    message = unschedulable(len(lab.nodes))
+    waiting = {f"{pod.namespace}/{pod.name}": pending_pod(pod, message, _created(lab, pod)) for pod in lab.pending}
+    return {key: live(key, pod) for key, pod in keys} | waiting
+
+
+def _created(lab: Lab, pod: Pod) -> float:
+    return float(created(lab, "Pod", pod.namespace, pod.name, pod.uid))
+
+
+def unscheduled(lab: Lab, but: Collection[Pod] = ()) -> list[str]:
+    """A line about each pod that no node admits, `but` of these."""
+    message, known = unschedulable(len(lab.nodes)), {key(pod) for pod in but}
+    return [f"{pod.name} in {pod.namespace} is Pending: {message}" for pod in lab.pending if key(pod) not in known]
 
 
 def age(process: Record | None) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -9,12 +10,19 @@ from nslab.compiler.addresses import pod_netns
 from nslab.dataclass import replace
 from nslab.lab.termination import key
 from nslab.objects.container import Sandbox, Workload
+from nslab.objects.names import netns
 from nslab.objects.plan import Add
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from nslab.api.pod_types import Pod
     from nslab.app.drift import Drift
     from nslab.lab.types import Lab
     from nslab.objects.base import KernelObject
+
+
+NOTHING: Mapping[str, Collection[str]] = {}
 
 
 def is_run(obj: KernelObject) -> bool:
@@ -41,3 +49,26 @@ def until_ended(drift: Drift, before: Lab) -> Lab:
         drift.lab,
         pods=tuple(replace(pod, deletion=now) if pod_netns(drift.lab, pod) in ended else pod for pod in pods),
     )
+
+
+def times_to_end(
+    lab: Lab,
+    pods: Iterable[Pod],
+    now: float,
+    grace: int | None = None,
+    most: float = math.inf,
+    some: Mapping[str, Collection[str]] = NOTHING,
+) -> dict[str, dict[str, float]]:
+    """The seconds that pods have to end, or `some` of their containers: by node, and pod (and container).
+
+    `now`: seconds since 1970; `grace`: instead of each pod's own; `most`: no pod has more.
+    """
+    times: dict[str, dict[str, float]] = {}
+    for pod in pods:
+        seconds = float(pod.grace if grace is None else grace)
+        seconds = max(0.0, pod.deletion - now) if pod.deletion else seconds
+        mine = times.setdefault(netns(lab.name, pod.node), {})
+        ns = pod_netns(lab, pod)
+        for name in some.get(ns) or ("",):
+            mine[f"{ns}/{name}" if name else ns] = min(seconds, most)
+    return times

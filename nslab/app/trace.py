@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from nslab.app.drift import drift_of
-from nslab.app.predict import predicted
+from nslab.app.predict import journeys, predictor
 from nslab.compiler import compile_lab
 from nslab.compiler.endpoints import resolve
 from nslab.dataclass import dataclass, replace
 from nslab.errors import UsageError
 from nslab.lab.types import ProxyMode
-from nslab.linux.netns import Namespaces
+from nslab.linux.netns import Namespaces, identities
 from nslab.linux.observe.host import read_host
 from nslab.linux.observe.nft import wanted_rules
-from nslab.linux.stored_lab import stored_lab
+from nslab.linux.stored_lab import changed_at, stored_lab
+from nslab.linux.tracing.instruments import Instruments
 from nslab.linux.tracing.names import NO_ANSWER, ask_names
 from nslab.linux.tracing.relays import Relays
 from nslab.linux.tracing.routing import routes_taken
@@ -36,7 +39,7 @@ from nslab.trace.journey import hops
 from nslab.trace.known import Known
 from nslab.trace.notes import notes
 from nslab.trace.outcome import differences, end_of, why
-from nslab.trace.stations import asked, both_ways, stations
+from nslab.trace.stations import asked, asked_first, both_ways, stations
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from nslab.trace.authors import RulePlace
     from nslab.trace.endpoints import TraceTarget
     from nslab.trace.hops import Hop, NameAsked
+    from nslab.trace.lab_prediction import LabPredictor
     from nslab.trace.observed import RouteQuestion, RouteTaken, WatchedPacket
     from nslab.trace.stations import Station
 
@@ -69,20 +73,74 @@ def trace(name: str, sender: str, to: str, kind: Kind | None = None) -> Journey:
     `sender`, `to`: see `nslab.trace.endpoints`; UsageError if the lab has no such end. `kind`: None for what the target
     speaks (TCP, if it says nothing).
     """
+    with tracing(name) as tracer:
+        return tracer.trace(sender, to, kind, last=True)
+
+
+@contextmanager
+def tracing(name: str) -> Iterator[Tracer]:
+    """Send several packets in a running lab, one after the other: what they share is opened and read once."""
     with visiting(name):
-        return _traced(stored_lab(name), sender, to, kind)
+        tracer = Tracer(name)
+        try:
+            yield tracer
+        finally:
+            tracer.close()
 
 
-def _traced(lab: Lab, sender: str, to: str, kind: Kind | None) -> Journey:
-    begin, aim = source(lab, sender), target(lab, to, kind)
-    with Namespaces() as spaces:
-        state = compile_lab(lab, read_host(spaces))
+class Tracer:
+    """Sends packets in one lab. `tracing` makes it, and closes it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._opened = ExitStack()
+        self._there: object = None
+        self._open()
+
+    def _open(self) -> None:
+        self._spaces = self._opened.enter_context(Namespaces())
+        self._instruments = self._opened.enter_context(Instruments(self._spaces))
+
+    def close(self) -> None:
+        """Close what is open; the last rule of ours is gone then."""
+        self._opened.close()
+
+    def trace(self, sender: str, to: str, kind: Kind | None = None, *, last: bool = False) -> Journey:
+        """The journey of one packet; see the function `trace`. `last`: no other will follow."""
+        traced = self._as_it_is()
+        lab, spaces = traced.lab, self._spaces
+        begin, aim = source(lab, sender), target(lab, to, kind)
         names = _asked_names(spaces, lab, begin, aim)
         if names and not names[-1].addresses:
             raise _no_address(lab.name, sender, aim, names)
         aim = resolved(lab, aim, names[-1].addresses[0], kind) if names else aim
-        seen = _watched(spaces, lab, begin, aim, state)
-    return _journey(lab, state, begin, aim, names, seen)
+        seen = _watched(spaces, self._instruments, traced, begin, aim)
+        if last:
+            self._instruments.begin_to_close()
+        return _journey(traced, begin, aim, names, seen)
+
+    def _as_it_is(self) -> Traced:
+        """The lab as it is stored now. What was opened in namespaces that are others now is opened anew."""
+        there = identities(self._name), changed_at(self._name)
+        if self._there is None or there != self._there:
+            if self._there is not None:
+                self._opened.close()
+                self._open()
+            lab = stored_lab(self._name)
+            self._there, self._traced = there, Traced(lab, compile_lab(lab, read_host(self._spaces)))
+        return self._traced
+
+
+class Traced:
+    """A lab whose packets are traced; its State is made ready for predictions once."""
+
+    def __init__(self, lab: Lab, state: State) -> None:
+        self.lab, self.state = lab, state
+
+    @cached_property
+    def predictor(self) -> LabPredictor:
+        """Of the State."""
+        return predictor(self.lab, self.state)
 
 
 def _no_address(lab: str, sender: str, aim: TraceTarget, names: tuple[NameAsked, ...]) -> UsageError:
@@ -100,14 +158,15 @@ def _asked_names(spaces: Namespaces, lab: Lab, begin: str, aim: TraceTarget) -> 
     return ask_names(spaces, lab.name, begin, names_to_ask(lab, begin, aim.name), lab.dns_address)
 
 
-def _watched(spaces: Namespaces, lab: Lab, begin: str, aim: TraceTarget, state: State) -> _Seen:
+def _watched(spaces: Namespaces, instruments: Instruments, traced: Traced, begin: str, aim: TraceTarget) -> _Seen:
     assert aim.address
-    question = Conversation(begin, aim.address, aim.kind, aim.port)
-    observation = watch(spaces, lab.name, question, _relays(lab, aim))
+    lab, conversation = traced.lab, Conversation(begin, aim.address, aim.kind, aim.port)
+    observation = watch(spaces, instruments, lab.name, conversation, _relays(lab, aim))
     there, back = both_ways(observation)
     relay = [one for what in (What.REQUEST, What.REPLY) for one in stations(observation.relayed, (), what)]
-    routes = routes_taken(spaces, lab.name, [asked(station) for station in (*there, *back, *relay)])
-    return _Seen(observation, there, back, relay, routes, _as_listed(spaces, lab.name, state, observation))
+    questions = (question for one in (*there, *back, *relay) for question in (asked(one), asked_first(one)))
+    routes = routes_taken(spaces, lab.name, filter(None, questions))
+    return _Seen(observation, there, back, relay, routes, _as_listed(spaces, lab.name, traced.state, observation))
 
 
 def _as_listed(
@@ -136,12 +195,11 @@ def _relays(lab: Lab, aim: TraceTarget) -> Relays | None:
     return Relays(tuple(node.name for node in lab.nodes), frozenset(ends))
 
 
-def _journey(
-    lab: Lab, state: State, begin: str, aim: TraceTarget, names: tuple[NameAsked, ...], seen: _Seen
-) -> Journey:
+def _journey(traced: Traced, begin: str, aim: TraceTarget, names: tuple[NameAsked, ...], seen: _Seen) -> Journey:
+    lab = traced.lab
     sent = seen.there[0].entered if seen.there else None
     filtering = {count.host for count in seen.observation.counts if count.name == RP_FILTERED}
-    authors = Authors(lab.name, state, seen.listed)
+    authors = Authors(lab.name, traced.state, seen.listed)
     known = Known(lab.name, seen.routes, seen.observation.mtus or {}, authors, sent, filtering)
     every = (*hops(seen.there, known), *hops(seen.back, known))
     end = end_of(seen.observation, every)
@@ -158,13 +216,13 @@ def _journey(
         notes=tuple(_notes(lab, every, begin, aim, end, seen.observation)),
     )  # fmt: skip
     relay = tuple(hops(seen.relay, known))
-    return replace(found, deviation=_deviation(lab, state, found), relay=relay)
+    return replace(found, deviation=_deviation(traced, found), relay=relay)
 
 
-def _deviation(lab: Lab, state: State, found: Journey) -> str:
-    if lab.proxy_mode is ProxyMode.IPVS:
+def _deviation(traced: Traced, found: Journey) -> str:
+    if traced.lab.proxy_mode is ProxyMode.IPVS:
         return ""  # the kernel's trace shows less than a prediction
-    left = deviation(found, predicted(lab, state, found.source, found.target))
+    left = deviation(found, journeys(traced.predictor, traced.lab.name, found.source, found.target))
     return f"{left}" if left else ""
 
 

@@ -16,25 +16,25 @@ whole, which takes half as long (see nslab.app.up).
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from nslab import engine
 from nslab.app.drift import as_seen, compare, standing
-from nslab.app.replaced import ended_by, is_run, until_ended
+from nslab.app.published import published, unwritten
+from nslab.app.replaced import NOTHING, ended_by, is_run, times_to_end, until_ended
 from nslab.app.started import started, unready
 from nslab.app.terminating import ended
 from nslab.compiler import compile_lab
 from nslab.compiler.addresses import pod_netns
-from nslab.compiler.endpoints import resolve
 from nslab.compiler.placement import adopted, assign_addresses
 from nslab.compiler.pods import sandbox
 from nslab.compiler.services import watched
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass, field, replace
 from nslab.errors import NslabError
-from nslab.lab.addons import with_api_service
 from nslab.lab.creation import with_creation
 from nslab.lab.status import merge_status, with_released
 from nslab.lab.termination import key, with_terminating, without, without_terminating
@@ -49,7 +49,6 @@ from nslab.linux.processes.stopped import resume
 from nslab.linux.stored_lab import StoredLab
 from nslab.linux.timeouts import scaled
 from nslab.objects.attachment import Attachment
-from nslab.objects.names import netns
 from nslab.objects.namespaces import Netns
 from nslab.objects.plan import Add, Remove, Replace
 from nslab.objects.process import Control, KubeProxy
@@ -65,10 +64,8 @@ if TYPE_CHECKING:
     from nslab.linux.processes.procs import Record
     from nslab.objects.base import KernelObject
     from nslab.objects.plan import Plan, Transaction
-    from nslab.proxy.model import ServiceInfo
 
 READY_SECONDS = scaled(10.0)
-NOTHING: Mapping[str, Collection[str]] = {}
 SHORT = 2.0
 """Seconds that pods have to end which are not left terminating (`up`, `set`)."""
 
@@ -198,12 +195,12 @@ class Transition:
         before = self.kept[0]
         with suppress(NslabError, OSError):  # the user sees the error that started the rollback
             engine.best_effort(self.kernel, compare(self.spaces, before, (lab, *self.kept), self.written_by).plan)
-            self.line.put(_endpoints(before))
+            self.line.put(published(before))
 
     def _withdraw(self, drift: Drift) -> None:
         if self.kept and self.written_by is WrittenBy.COMPONENTS:
             with suppress(ControlAbsent):  # the plan starts it, and then it is told
-                self.line.put(_endpoints(until_ended(drift, self.kept[0])))
+                self.line.put(published(until_ended(drift, self.kept[0])))
 
     def _terminate(self, drift: Drift) -> None:
         """Have what the plan ends end by itself."""
@@ -218,16 +215,7 @@ class Transition:
     def _times(
         self, lab: Lab, pods: Iterable[Pod], some: Mapping[str, Collection[str]] = NOTHING
     ) -> dict[str, dict[str, float]]:
-        """How long pods have to end, or `some` of their containers: by node, and pod (and container)."""
-        now, times = time.time(), dict[str, dict[str, float]]()
-        for pod in pods:
-            seconds = float(pod.grace if self.grace is None else self.grace)
-            seconds = max(0.0, pod.deletion - now) if pod.deletion else seconds
-            mine = times.setdefault(netns(lab.name, pod.node), {})
-            ns = pod_netns(lab, pod)
-            for name in some.get(ns) or ("",):
-                mine[f"{ns}/{name}" if name else ns] = seconds if self.leave else min(seconds, SHORT)
-        return times
+        return times_to_end(lab, pods, time.time(), self.grace, math.inf if self.leave else SHORT, some)
 
     def _end(self, times: dict[str, dict[str, float]]) -> None:
         self.agents.terminate(times)
@@ -297,26 +285,16 @@ class Transition:
         # kube-proxy does.
         taken_over = expected if self.fresh and mode is not ProxyMode.USERSPACE else []
         written = taken_over if self.written_by is WrittenBy.NSLAB else None
-        return (*self.line.put(_endpoints(drift.lab), expect=expected, written=written), *self.dead)
+        return (*self.line.put(published(drift.lab), expect=expected, written=written), *self.dead)
 
     def _failed(self, drift: Drift) -> dict[str, dict[str, str]]:
         """What kube-proxies could not write of what was changed here, or of all that was written here."""
-        mine = {service.key: service for service in _endpoints(drift.lab)}
+        mine = {service.key: service for service in published(drift.lab)}
         if self.kept and self.written_by is WrittenBy.COMPONENTS:
-            before = {service.key: service for service in _endpoints(self.kept[0])}
+            before = {service.key: service for service in published(self.kept[0])}
             mine = {key: service for key, service in mine.items() if service != before.get(key)}
-        found = {
-            node: {key: why for key, why in reasons.items() if not key or key in mine}
-            for node, reasons in self.line.failed.items()
-        }
-        return {node: reasons for node, reasons in found.items() if reasons}
+        return unwritten(self.line.failed, mine)
 
 
 def _leaving(drift: Drift) -> set[str]:
     return {step.obj.ns for step in drift.plan if isinstance(step, Remove) and isinstance(step.obj, Netns)}
-
-
-def _endpoints(lab: Lab) -> tuple[ServiceInfo, ...]:
-    """The Services with every pod behind them: control knows which pods have come to their end, and for how long."""
-    pods = tuple(replace(pod, finished=False) for pod in lab.pods)
-    return resolve(with_api_service(replace(lab, pods=pods)))

@@ -6,15 +6,19 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from nslab.app import jobs
+from nslab.app import controllers, rollouts
 from nslab.app.down import release
 from nslab.app.listener import QUIET
+from nslab.app.ps import unscheduled
 from nslab.app.reset import reset
 from nslab.app.transition import Transition
 from nslab.compiler.written_by import WrittenBy
-from nslab.dataclass import dataclass, field
+from nslab.controllers.events import controller_events
+from nslab.dataclass import dataclass, field, replace
+from nslab.lab.cron_jobs import with_made_jobs
 from nslab.lab.termination import without_terminating
 from nslab.linux import owned, signals
+from nslab.linux.controller_events import keep_controller_events
 from nslab.linux.netns import Namespaces, folder, named, private
 from nslab.linux.processes import procs
 from nslab.linux.processes.agents import Agents
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from nslab.app.listener import Listener
     from nslab.lab.types import Lab
     from nslab.linux.processes.agents import NotReady
+    from nslab.linux.processes.spawner import Interpreter
     from nslab.objects.unmanaged import Unmanaged
 
 
@@ -47,16 +52,38 @@ class Up:
     refused: dict[Unmanaged, str] = field(default_factory=dict)
     was: Lab | None = None
     unready: tuple[str, ...] = ()
+    stuck: tuple[str, ...] = ()
+    """A line about each pod that no node admits, and that of `kubectl rollout status` of each rollout that is stuck."""
 
 
-def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwanted: Sequence[Unmanaged] = ()) -> Up:
+def up(
+    lab: Lab,
+    listener: Listener = QUIET,
+    goals: str | None = None,
+    unwanted: Sequence[Unmanaged] = (),
+    early: Interpreter | None = None,
+) -> Up:
+    """Bring a lab up as `begin` does, and wait for the rollouts that this starts."""
+    done = begin(lab, listener, goals, unwanted, early)
+    stuck = () if done.not_ready else rollouts.wait(done.drift.lab)
+    return replace(done, stuck=(*unscheduled(done.drift.lab), *stuck))
+
+
+def begin(
+    lab: Lab,
+    listener: Listener = QUIET,
+    goals: str | None = None,
+    unwanted: Sequence[Unmanaged] = (),
+    early: Interpreter | None = None,
+) -> Up:
     """Bring a lab up, repair it, or change it to match its file. Refused if the kernel refuses a step.
 
     After a failure the inverse plan restores a running lab; a fresh one is removed as a whole, as `down` does, which
     needs no plan and takes half as long.
 
     `goals`: the text of the check file to store with the lab; "": there is none; None: keep the stored one.
-    `unwanted`: unmanaged objects in its namespaces, to be removed first.
+    `unwanted`: unmanaged objects in its namespaces, to be removed first. `early`: an interpreter for its processes that
+    the caller has started already.
     """
     started = time.monotonic()
     with (
@@ -64,7 +91,7 @@ def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwanted:
         private(),
         owned.locked(lab.name, "up", listener.busy),
         Namespaces() as spaces,
-        Agents(lab.name, folder(lab.name)) as agents,
+        Agents(lab.name, folder(lab.name), early) as agents,
         contextlib.ExitStack() as undo,
     ):
         fresh = not owned.exists(lab.name)
@@ -80,13 +107,19 @@ def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwanted:
         if not (fresh or kept or named(lab.name)):  # an `up` was killed at its start
             undo.callback(release, lab.name)
         wanted = without_terminating(lab)
+        if kept and not fresh:
+            wanted = controllers.first_step(with_made_jobs(wanted, kept[0]), kept[0])
         made = Transition(
             wanted, kept, spaces, agents, listener.progress, fresh=fresh, written_by=WrittenBy.NSLAB
         ).run()
         if goals is not None:
             StoredLab(folder(lab.name)).keep_goals(goals)
         undo.pop_all()
-        jobs.begin(made.drift.lab)
+        idle = bool(kept) and not fresh and controllers.are_missing(kept[0])
+        happened = controller_events(kept[0] if kept and not fresh else None, made.drift.lab)
+        keep_controller_events(lab.name, happened, time.time())
+        controllers.begin(made.drift.lab)
         left = {one: why for one, why in refused.items() if one in made.drift.others}
         was = kept[0] if kept and not fresh else None
-        return Up(made.drift, fresh, time.monotonic() - started, made.not_ready, made.failed, left, was, made.unready)
+        drift, seconds = replace(made.drift, idle=idle), time.monotonic() - started
+        return Up(drift, fresh, seconds, made.not_ready, made.failed, left, was, made.unready)

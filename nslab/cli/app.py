@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import signal
@@ -25,7 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without box characters shows question marks
     sys.excepthook = _unforeseen
-    sys.exit(_status(sys.argv[1:] if arguments is None else [*arguments]))
+    status = _status(sys.argv[1:] if arguments is None else [*arguments])
+    gc.freeze()  # otherwise the interpreter visits every object once more before it ends: a tenth of a command's time
+    sys.exit(status)
 
 
 def _open_standard_streams() -> None:

@@ -9,7 +9,8 @@ import typer
 
 from nslab.cli.arguments import LabSource, Output, file_of
 from nslab.cli.life import listener
-from nslab.cli.output import Format, document, listing, need_root, note, ready_or_exit, say
+from nslab.cli.outcome import ready_or_exit
+from nslab.cli.output import Format, document, listing, need_root, note, say
 from nslab.errors import UsageError
 
 if TYPE_CHECKING:

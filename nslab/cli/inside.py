@@ -184,6 +184,12 @@ def _defaulted(wanted: str | None, containers: list[str]) -> None:
         note(f"Defaulted container {containers[0]!r} out of: {', '.join(containers)}")  # kubectl's words
 
 
+def _example(lab: str) -> str:
+    """A host of the lab that was named, if it is up."""
+    known = [one for one in hosts(f"{lab}/") if one.partition("/")[2] not in ("control", "switch")]
+    return f"as in {min(known, default='calico-two-node/pod-b')}"
+
+
 def _split(host: str, more: Sequence[str], namespace: str) -> tuple[str, str]:
     """Lab and host; a pod may also be NAMESPACE/POD, as pictures write it, or KIND/NAME of what has pods.
 
@@ -194,7 +200,7 @@ def _split(host: str, more: Sequence[str], namespace: str) -> tuple[str, str]:
         from nslab.api.words import shown
 
         meant = f"{lab}/{host_of(more[0])}" if lab and more else ""
-        advice = f"did you mean {lab}/{more[0]}?" if meant in hosts(meant) else "as in calico-two-node/pod-b"
+        advice = f"did you mean {lab}/{more[0]}?" if meant in hosts(meant) else _example(lab or host)
         raise UsageError(f"{shown(host)} names no host: write LAB/HOST; {advice}")
     lab = running(lab) or lab
     known = pod_host(namespace, name) if namespace and "/" not in name else host_of(name)

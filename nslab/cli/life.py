@@ -9,17 +9,8 @@ import typer
 
 from nslab.cli.arguments import EncapsulationOption, LabOrNone, LabSource, Output, ProxyOption, RunningLab, file_of
 from nslab.cli.complete import running_labs
-from nslab.cli.output import (
-    Format,
-    Progress,
-    document,
-    need_root,
-    note,
-    ready_or_exit,
-    say,
-    unready_note,
-    written_or_exit,
-)
+from nslab.cli.outcome import ready_or_exit, unready_note, written_or_exit
+from nslab.cli.output import Format, Progress, document, need_root, note, say
 from nslab.cli.parsing import running
 from nslab.cli.up_report import has_guide, print_unmanaged, print_up
 from nslab.errors import UsageError
@@ -92,25 +83,28 @@ def up(
     if bool(source) == bool(filename):
         raise UsageError("say which lab: nslab up LAB, or nslab up -f FILE")
     source = source or filename
-    need_root("up")
-    from nslab.app.up import up as bring_up
-    from nslab.exercises.read import goals_beside
-    from nslab.linux import signals
-
     if yes and not reset:
         raise UsageError("--yes goes with --reset")
-    lab, notes = _noted(source, encapsulation, proxy_mode)
-    unwanted = _to_take_away(lab.name, yes=yes) if reset else ()
-    signals.defer()  # until the end of this process: once a lab is up, a signal does not remove it
-    goals = goals_beside(file_of(source), lab)
-    done = bring_up(lab, listener(), goals, unwanted)
+    need_root("up")
+    from nslab.linux.processes.spawner import Interpreter
+
+    with Interpreter() as early:  # it imports while this process does, and reads the lab
+        from nslab.app.up import up as bring_up
+        from nslab.exercises.beside import goals_beside
+        from nslab.linux import signals
+
+        lab, notes = _noted(source, encapsulation, proxy_mode)
+        unwanted = _to_take_away(lab.name, yes=yes) if reset else ()
+        signals.defer()  # until the end of this process: once a lab is up, a signal does not remove it
+        goals = goals_beside(file_of(source), lab)
+        done = bring_up(lab, listener(), goals, unwanted, early)
     options = {"encapsulation": encapsulation, "proxy-mode": proxy_mode}
     given = {name for name, value in options.items() if value}
     print_up(done, guide=has_guide(file_of(source), done.drift.lab), given=given)
     for line in notes:
         note(line)
     written_or_exit(done.failed)
-    ready_or_exit(done.not_ready, unready_note(lab.name, done.unready))
+    ready_or_exit((*done.not_ready, *done.stuck), unready_note(lab.name, done.unready))
 
 
 def _to_take_away(name: str, *, yes: bool) -> Sequence[Unmanaged]:
@@ -143,7 +137,7 @@ def diff(name: RunningLab, output: Output = Format.TABLE) -> None:
     from nslab.views.changes import changes, mending, standing_still
 
     found = drift_of(name)
-    lines = [*changes(found.lab, found.plan), *standing_still(found.stopped)]
+    lines = [*changes(found.lab, found.plan), *standing_still(found.stopped, idle=found.idle)]
     if output is not Format.TABLE:
         document({"differences": lines, "commands": mending(found.plan), "unmanaged": found.unmanaged}, output)
     else:

@@ -9,17 +9,8 @@ import typer
 
 from nslab.cli.arguments import EncapsulationOption, LabOrNone, Output, file_of
 from nslab.cli.complete import SHELLS, running_labs, script, shipped_labs
-from nslab.cli.output import (
-    Format,
-    document,
-    listing,
-    markdown,
-    need_root,
-    not_ready,
-    note,
-    say,
-    terminal_columns,
-)
+from nslab.cli.outcome import not_ready
+from nslab.cli.output import Format, document, listing, markdown, need_root, note, say, terminal_columns
 from nslab.cli.parsing import locale_language, running
 from nslab.errors import Missing, UsageError
 from nslab.exercises.types import Language

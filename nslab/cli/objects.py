@@ -13,18 +13,8 @@ from nslab.admission.settings import setting
 from nslab.cli import complete
 from nslab.cli.arguments import Output, RunningLab
 from nslab.cli.life import listener
-from nslab.cli.output import (
-    Format,
-    document,
-    need_root,
-    not_ready,
-    note,
-    pause,
-    ready_or_exit,
-    say,
-    unready_note,
-    written_or_exit,
-)
+from nslab.cli.outcome import not_ready, ready_or_exit, unready_note, written_or_exit
+from nslab.cli.output import Format, document, need_root, note, pause, say
 from nslab.errors import UsageError, error_text
 from nslab.lab.selection import resource
 
@@ -32,7 +22,9 @@ if TYPE_CHECKING:
     from nslab.app.change import Changed
     from nslab.views.printers import Printer
 
-WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until containers are ready, and pods that go are gone.")]
+WaitOption = Annotated[
+    bool, typer.Option("--wait", help="Wait until containers are ready, rollouts are done, and pods that go are gone.")
+]
 FileOption = Annotated[Path | None, typer.Option("--filename", "-f", help="A YAML file; - is standard input.")]
 
 
@@ -144,6 +136,7 @@ def apply(
 
     It takes all kinds of objects that a lab file may have. The endpoints and the rules on every node follow; nslab does
     not cut connections to pods that stay. New pods may not be ready yet when it returns (`nslab ps`, --wait).
+    A changed template of a Deployment, StatefulSet or DaemonSet is rolled out: old pods go as new ones are ready.
     Containers that it replaces have their pod's grace period to end.
 
     Example: nslab apply services-iptables -f web.yaml
@@ -267,7 +260,7 @@ def _warn(done: Changed) -> None:
     for node in done.late:
         note(f"nslab: the kube-proxy of {node} has not followed yet; `nslab logs` and `nslab diff` tell more")
     written_or_exit(done.failed)
-    ready_or_exit(done.not_ready, unready_note(done.drift.lab.name, done.unready))
+    ready_or_exit((*done.not_ready, *done.stuck), unready_note(done.drift.lab.name, done.unready))
 
 
 def read_file(file: Path) -> str:

@@ -20,33 +20,36 @@ if TYPE_CHECKING:
     from nslab.proxy.model import Proxy, ServiceInfo
 
 
+Files = Annotated[
+    list[Path],
+    typer.Option("--filename", "-f", help="A manifest or a lab file, or a folder; - is standard input; repeatable."),
+]
+Node = Annotated[str, typer.Option("--node", help="The node that kube-proxy or Felix runs on.")]
+Mode = Annotated[ProxyMode | None, typer.Option("--proxy-mode", help="kube-proxy's mode; none writes nothing.")]
+Policy = Annotated[bool, typer.Option("--policy", help="What Calico's Felix writes for NetworkPolicies, instead.")]
+CalicoVersion = Annotated[
+    str | None, typer.Option("--calico-version", help="Felix's release instead of the file's: 3.28, 3.30 or 3.32.")
+]
+NodeAddress = Annotated[str | None, typer.Option("--node-ip", help="The node's address.")]
+ClusterCidr = Annotated[str | None, typer.Option("--cluster-cidr", help="The pod network.")]
+ServiceCidr = Annotated[str | None, typer.Option("--service-cidr", help="The service network.")]
+Scheduler = Annotated[str | None, typer.Option("--scheduler", help="The IPVS scheduler: rr, wrr, lc, sh or mh.")]
+Zone = Annotated[str | None, typer.Option("--zone", help="The node's zone, for hints.")]
+MasqueradeAll = Annotated[bool, typer.Option("--masquerade-all", help="Masquerade all traffic to Services.")]
+
+
 def render(
-    files: Annotated[
-        list[Path],
-        typer.Option(
-            "--filename", "-f", help="A manifest or a lab file, or a folder; - is standard input; repeatable."
-        ),
-    ],
-    node: Annotated[str, typer.Option("--node", help="The node that kube-proxy or Felix runs on.")],
-    mode: Annotated[
-        ProxyMode | None, typer.Option("--proxy-mode", help="kube-proxy's mode; none writes nothing.")
-    ] = None,
-    policy: Annotated[
-        bool, typer.Option("--policy", help="What Calico's Felix writes for NetworkPolicies, instead.")
-    ] = False,
-    calico_version: Annotated[
-        str | None, typer.Option("--calico-version", help="Felix's release instead of the file's: 3.28, 3.30 or 3.32.")
-    ] = None,
-    node_ip: Annotated[str | None, typer.Option("--node-ip", help="The node's address.")] = None,
-    cluster_cidr: Annotated[str | None, typer.Option("--cluster-cidr", help="The pod network.")] = None,
-    service_cidr: Annotated[str | None, typer.Option("--service-cidr", help="The service network.")] = None,
-    scheduler: Annotated[
-        str | None, typer.Option("--scheduler", help="The IPVS scheduler: rr, wrr, lc, sh or mh.")
-    ] = None,
-    zone: Annotated[str | None, typer.Option("--zone", help="The node's zone, for hints.")] = None,
-    masquerade_all: Annotated[
-        bool, typer.Option("--masquerade-all", help="Masquerade all traffic to Services.")
-    ] = False,
+    files: Files,
+    node: Node,
+    mode: Mode = None,
+    policy: Policy = False,
+    calico_version: CalicoVersion = None,
+    node_ip: NodeAddress = None,
+    cluster_cidr: ClusterCidr = None,
+    service_cidr: ServiceCidr = None,
+    scheduler: Scheduler = None,
+    zone: Zone = None,
+    masquerade_all: MasqueradeAll = False,
 ) -> None:
     """Print what kube-proxy would write for a manifest's Services on a node. Needs no root and changes nothing.
 

@@ -35,30 +35,35 @@ _STYLES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+Sender = Annotated[str, typer.Argument(metavar="FROM", autocompletion=probed, help="A pod, a node or a client.")]
+Aim = Annotated[
+    str,
+    typer.Argument(
+        metavar="TO[:PORT]", autocompletion=probed, help="A host, a Service, an address, or a name for DNS."
+    ),
+]
+Predict = Annotated[
+    bool, typer.Option("--predict", help="Compute it from the lab's desired state: no packet, and no root.")
+]
+Dumps = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--dump", metavar="DIR", help="Compute it from the dump of a real node, instead of LAB; once for each node."
+    ),
+]
+Output = Annotated[Shown, typer.Option("--output", "-o", help="table, json, yaml or html (a page to step through).")]
+
+
 def trace(
     name: RunningLab,
-    sender: Annotated[str, typer.Argument(metavar="FROM", autocompletion=probed, help="A pod, a node or a client.")],
-    to: Annotated[
-        str,
-        typer.Argument(
-            metavar="TO[:PORT]", autocompletion=probed, help="A host, a Service, an address, or a name for DNS."
-        ),
-    ] = "",
+    sender: Sender = "",
+    to: Aim = "",
     udp: Annotated[bool, typer.Option("--udp", help="Send a UDP datagram.")] = False,
     icmp: Annotated[bool, typer.Option("--icmp", help="Send an ICMP echo.")] = False,
-    predict: Annotated[
-        bool, typer.Option("--predict", help="Compute it from the lab's desired state: no packet, and no root.")
-    ] = False,
-    dump: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--dump", metavar="DIR", help="Compute it from the dump of a real node, instead of LAB; once for each node."
-        ),
-    ] = None,
+    predict: Predict = False,
+    dump: Dumps = None,
     no_reply: Annotated[bool, typer.Option("--no-reply", help="Do not show the reply.")] = False,
-    output: Annotated[
-        Shown, typer.Option("--output", "-o", help="table, json, yaml or html (a page to step through).")
-    ] = Shown.TABLE,
+    output: Output = Shown.TABLE,
     write: WriteOption = "",
     opened: OpenOption = False,
 ) -> None:
@@ -75,16 +80,12 @@ def trace(
 
     Example: nslab trace calico-two-node pod-d svc-b
     """
-    if udp and icmp:
-        raise UsageError("--udp or --icmp: a packet is one of them")
     output = Shown.HTML if opened and output is Shown.TABLE else output
     if (write or opened) and output is not Shown.HTML:
         raise UsageError("-w and --open go with -o html")
-    from nslab.probes.probe import Kind
-
-    kind = Kind.UDP if udp else Kind.ICMP if icmp else None
     if dump and output is Shown.HTML:
         raise UsageError("a page shows a lab's picture, and dumps of nodes are no lab: -o table or -o json")
+    kind = _kind(udp=udp, icmp=icmp)
     journeys = _dumped(dump, name, sender, to, kind) if dump else _of_lab(name, sender, to, kind, predict=predict)
     if output is Shown.HTML:
         deliver(_page(name, journeys), ".html", write=write, opened=opened)
@@ -92,6 +93,19 @@ def trace(
         _print_document(journeys, Format(output), reply=not no_reply, several=predict or bool(dump))
     else:
         _print_all(journeys, reply=not no_reply)
+    _exit(journeys)
+
+
+def _kind(*, udp: bool, icmp: bool) -> Kind | None:
+    from nslab.probes.probe import Kind
+
+    if udp and icmp:
+        raise UsageError("--udp or --icmp: a packet is one of them")
+    return Kind.UDP if udp else Kind.ICMP if icmp else None
+
+
+def _exit(journeys: Sequence[Journey]) -> None:
+    """Exit with 1 if no packet was delivered, as far as anybody can see."""
     from nslab.trace.hops import End
 
     if not any(one.end in (End.DELIVERED, End.LEFT) for one in journeys):
@@ -142,6 +156,8 @@ def _print_all(journeys: Sequence[Journey], *, reply: bool) -> None:
 def _dumped(dumps: Sequence[Path], sender: str, to: str, more: str, kind: Kind | None) -> Sequence[Journey]:
     if more:
         raise UsageError("--dump stands for LAB: nslab trace --dump DIR FROM TO:PORT")
+    if not to:
+        raise UsageError(f"say where it goes: nslab trace --dump DIR {sender} TO:PORT")
     from nslab.app.dumps import dumped_hosts, trace_dumps
 
     return trace_dumps(dumped_hosts(dumps), sender, to, kind)

@@ -18,7 +18,8 @@ LINES = 12
 LONGEST = 1000
 """The maximum length of each part of an error in a message."""
 # Control characters, surrogates, and bidirectional controls, which reorder text on a terminal.
-_CONTROL = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = "[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+"""A pattern that takes a millisecond to compile, and that only a plugin's errors need."""
 
 
 class PluginError(Exception):
@@ -168,4 +169,4 @@ def _shown(text: str) -> str:
 
 def _clean(text: str) -> str:
     """The text without control characters: terminals interpret them, and plugins may print anything."""
-    return _CONTROL.sub("?", text)
+    return re.sub(_CONTROL, "?", text)

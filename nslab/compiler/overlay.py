@@ -10,10 +10,11 @@ from nslab.compiler.subnets import encapsulated, next_hop
 from nslab.compiler.underlay import UPLINK
 from nslab.lab.types import Encapsulation
 from nslab.objects import names
-from nslab.objects.inet import Address, Route
+from nslab.objects.inet import Address
 from nslab.objects.neighbours import Fdb, Neighbour
 from nslab.objects.ports import LinkUp
 from nslab.objects.process import TunnelAgent
+from nslab.objects.routes import Route
 from nslab.objects.sysctl import Sysctl
 from nslab.objects.tunnels import Ipip, Tun, Vxlan
 

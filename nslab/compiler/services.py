@@ -16,10 +16,10 @@ from nslab.dataclass import replace
 from nslab.lab.addons import with_api_service
 from nslab.lab.types import Encapsulation, ProxyMode
 from nslab.objects import names
-from nslab.objects.inet import Route
 from nslab.objects.namespaces import Netns
 from nslab.objects.ports import LinkUp
 from nslab.objects.process import Control, KubeProxy
+from nslab.objects.routes import Route
 from nslab.proxy import model
 from nslab.proxy.mode import whole
 from nslab.proxy.modes import mode

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from nslab.compiler.addresses import blocks
 from nslab.compiler.subnets import egress, gateway, next_hop, subnet_of
 from nslab.objects import names
-from nslab.objects.inet import Address, Route
+from nslab.objects.inet import Address
 from nslab.objects.links import Bridge, Veth
 from nslab.objects.namespaces import Netns
 from nslab.objects.ports import BridgePort, LinkUp
 from nslab.objects.process import NodeAgent
+from nslab.objects.routes import Route
 from nslab.objects.sysctl import Sysctl
 
 if TYPE_CHECKING:

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.admission.load import refuse
 from nslab.api import schema
-from nslab.api.documents import Tree, documents, located, text_of
+from nslab.api.documents import Tree, documents, located
 from nslab.api.values import AliasesError, Reader, Source
 from nslab.api.words import shown
-from nslab.compiler.placement import assign_addresses
 from nslab.errors import FieldError, FieldPath, LabFileError, Position
 from nslab.exercises.targets import fault, target
 from nslab.exercises.types import Ask, By, Check, Expect, Fact, Goal, Show, Translated
-from nslab.lab.find import check_file
 from nslab.probes.pairs import places
 
 if TYPE_CHECKING:
@@ -37,16 +35,6 @@ def check_schema() -> dict[str, Any]:
 @cache
 def _shape() -> Shape:
     return schema.compiled(check_schema())
-
-
-def goals_beside(lab_file: Path, lab: Lab) -> str:
-    """The text of the check file beside a lab's file, validated for the lab; "" if there is none."""
-    path = check_file(lab_file)
-    if path is None:
-        return ""
-    text = text_of(path)
-    read_check(text, str(path), assign_addresses(lab))
-    return text
 
 
 def read_check(text: str, file: str, lab: Lab) -> Check:

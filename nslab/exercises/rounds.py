@@ -19,14 +19,14 @@ MANY = 20
 def ask_all(
     calls: Sequence[Call], ask: Callable[[Sequence[Call]], Sequence[CallResult]]
 ) -> dict[Call, tuple[Try, ...]]:
-    """Every call's tries; `ask` makes connections.
+    """Every call's tries; `ask` makes connections, and makes those of a call with few of them again where one is lost.
 
     An unanswered call is not repeated hundreds of times: that takes long, and conntrack keeps each connection for two
     minutes (SYN_SENT) without NAT. A later connection from the same port matches that entry and gets lost, even if the
-    rules are right by then; so each lost connection is tried once more.
+    rules are right by then; so of many connections each lost one is tried once more.
     """
     unique = [*dict.fromkeys(calls)]
-    first = _once_more(_asked({call: 1 if call.times >= MANY else call.times for call in unique}, ask), ask)
+    first = _asked({call: 1 if call.times >= MANY else call.times for call in unique}, ask)
     answered = [call for call, tries in first.items() if call.times >= MANY and not _lost(call, tries)]
     rest = _once_more(_asked({call: call.times - 1 for call in answered}, ask), ask)
     return {call: (*tries, *rest.get(call, ())) for call, tries in first.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nslab.dataclass import replace
-from nslab.lab.replica_sets import template_hash
+from nslab.lab.history import replica_sets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,13 +41,13 @@ def created(lab: Lab, *names: str) -> int:
 def keys(lab: Lab) -> Iterator[str]:
     """The keys of all objects that have a time of their own."""
     yield from (key("Node", "", one.name) for one in lab.nodes)
-    used = {one.namespace for one in lab.pods} | {one.namespace for one in lab.services}
+    used = {one.namespace for one in lab.all_pods} | {one.namespace for one in lab.services}
     used |= {one.namespace for one in lab.controllers} | {one.namespace for one in lab.others}
     yield from (key("Namespace", "", name) for name in sorted(used - {""}))
-    yield from (key("Pod", one.namespace, one.name, one.uid) for one in lab.pods)
+    yield from (key("Pod", one.namespace, one.name, one.uid) for one in lab.all_pods)
     yield from (key("Service", one.namespace, one.name) for one in lab.services)
     yield from (key("EndpointSlice", one.namespace, one.name) for one in lab.slices)
     yield from (key(one.kind, one.namespace, one.name) for one in lab.controllers)
     yield from (key(one.kind, one.namespace, one.name) for one in lab.others)
-    deployments = (one for one in lab.controllers if one.kind == "Deployment")
-    yield from (key("ReplicaSet", one.namespace, f"{one.name}-{template_hash(one.template)}") for one in deployments)
+    for one in (one for one in lab.controllers if one.kind == "Deployment"):
+        yield from (key("ReplicaSet", one.namespace, each["metadata"]["name"]) for each in replica_sets(lab, one))

@@ -8,7 +8,7 @@
 | a node's address | the first free one of the (first) node network from its 22nd on (the course's node1 is .22) |
 | a client's address | the first free one from its 10th on |
 | a node's podCIDR | the first free /26 (calico) or /24 (all others) of the pod network |
-| a pod's node | the one whose podCIDR has its requested address, else the one with the fewest pods that it selects |
+| a pod's node | the one whose podCIDR has its requested address, else the selected one with the fewest pods |
 | a pod's hostname, uid | its name; a UUID by hash of lab, namespace and name |
 | the program of an image | see `images` |
 | kube-dns | added if the lab has the name server's address (`addons`) |
@@ -36,7 +36,7 @@ from nslab.lab.addons import add_dns
 from nslab.lab.mirroring import mirror
 from nslab.lab.node_selector import admitted, labelled
 from nslab.lab.policy_views import is_policy, set_defaults
-from nslab.lab.replicas import expand
+from nslab.lab.replicas import expand, restored
 from nslab.lab.types import ONE_NUMBER, Plugin, ProxyMode, Scheduler
 
 if TYPE_CHECKING:
@@ -56,17 +56,20 @@ REQUEST = "cni.projectcalico.org/ipAddrs"
 """The annotation by which a pod requests an address from Calico: a JSON list."""
 
 
-def complete(found: Documents) -> None:
-    """Fill in missing fields in place; a field stays missing if its range has no free value."""
+def complete(found: Documents, *, expanded: bool = False) -> None:
+    """Fill in missing fields in place; a field stays missing if its range has no free value.
+
+    `expanded`: the pods of controllers are among the objects, and stay as they are.
+    """
     _settings(found.lab)
     _machine_addresses(found.lab)
     _pod_cidrs(found.lab)
     add_dns(found)
-    complete_objects(found)
+    complete_objects(found, expanded=expanded)
     _schedule(found)
 
 
-def complete_objects(found: Documents) -> None:
+def complete_objects(found: Documents, *, expanded: bool = False) -> None:
     """Fill in the defaults of Kubernetes objects, which do not depend on the lab's nodes and networks."""
     for one in found.services:
         _service(one.spec)
@@ -82,7 +85,7 @@ def complete_objects(found: Documents) -> None:
         one.view = views.controller(one)
     for one in found.pods:
         one.view = views.pod(one.value)
-    expand(found)
+    (restored if expanded else expand)(found)
     targets = _targets(found)
     for one in found.pods:
         pod: Pod = one.view
@@ -209,7 +212,10 @@ def _pod_cidrs(lab: LabDocument) -> None:
 
 
 def _schedule(found: Documents) -> None:
-    """Assign nodes to pods without one: by requested address, else by labels, the fewest pods, the first node."""
+    """Assign nodes to pods without one: by requested address, else by labels, the fewest pods, the first node.
+
+    A pod that no node admits has none.
+    """
     waiting, nodes = [one for one in found.pods if not one.view.node], found.lab.nodes
     if not waiting or not nodes:
         return
@@ -223,14 +229,16 @@ def _schedule(found: Documents) -> None:
     known = labelled(nodes)
     for one in waiting:
         if (one.view.node_selector or one.view.node_affinity) and not one.view.node:
-            names = admitted(one.view, known) or tuple(room_of)
+            names = admitted(one.view, known)
+            if not names:
+                continue
             least = min(names, key=lambda name: (load[name] >= room_of[name], load[name]))
             one.view = replace(one.view, node=least)
             load[least] += 1
     queue = [(load[node.name] >= rooms[i], load[node.name], i) for i, node in enumerate(nodes)]
     heapq.heapify(queue)
     for one in waiting:
-        if not one.view.node:
+        if not (one.view.node or one.view.node_selector or one.view.node_affinity):
             _, count, index = queue[0]
             one.view = replace(one.view, node=nodes[index].name)
             heapq.heapreplace(queue, (count + 1 >= rooms[index], count + 1, index))

@@ -43,7 +43,7 @@ def documents(lab: Lab) -> Documents:
     """The documents of a lab, as the start of a change to it."""
     return Documents(
         LabDocument(lab_document(lab), EXISTING),
-        pods=[Document(pod(one)) for one in lab.pods],
+        pods=[Document(pod(one)) for one in lab.all_pods],
         services=[Document(service(one)) for one in lab.services],
         slices=[Document(one.document) for one in lab.slices],
         controllers=[Document(controller(one)) for one in lab.controllers],
@@ -86,7 +86,8 @@ def lab_document(lab: Lab) -> dict[str, Any]:
     reserved = {name: str(address) for name, address in lab.last_reserved}
     # The objects of kube-dns are among the Services and pods, unless somebody deleted them.
     addons = [KUBE_DNS] if lab.dns_address else []
-    given = {"lastReserved": reserved, "released": [*map(str, lab.released)], "replaced": [*lab.replaced]}
+    given: dict[str, Any] = {"lastReserved": reserved, "released": [*map(str, lab.released)]}
+    given |= {"replaced": [*lab.replaced], "replicaSets": [*lab.replica_sets]}
     given["created"] = {key: termination.timestamp(seconds) for key, seconds in lab.created}
     status = present({"stored": True, **given, "addons": addons})
     head = {"apiVersion": "nslab/v1", "kind": "Lab", "metadata": {"name": lab.name}}
@@ -112,7 +113,7 @@ def pod(one: Pod) -> dict[str, Any]:
         **value,
         "metadata": {**value.get("metadata", {}), "name": one.name, "namespace": one.namespace, "uid": one.uid}
         | present({"deletionTimestamp": termination.timestamp(one.deletion)}),
-        "spec": {**value.get("spec", {}), "nodeName": one.node},
+        "spec": {**value.get("spec", {}), **present({"nodeName": one.node})},
         **present({"status": status}),
     }
 

@@ -2,7 +2,8 @@
 
 A pod that has ended stays. While completions are missing, another one takes the place of each, at most `parallelism` at
 once; after a failure only after a back-off. A Job fails when more pods have failed than its backoffLimit, or when their
-containers were started again that often (restartPolicy OnFailure); then its active pods are deleted.
+containers were started again that often (restartPolicy OnFailure), or it is active beyond activeDeadlineSeconds; then
+its active pods are deleted.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nslab.dataclass import replace
-from nslab.lab.termination import timestamp
+from nslab.lab.creation import created
+from nslab.lab.termination import seconds_of, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -36,6 +38,13 @@ LIMIT_EXCEEDED = {
     "reason": "BackoffLimitExceeded",
     "message": "Job has reached the specified backoff limit",
 }
+TOO_LONG = {
+    "type": "Failed",
+    "status": "True",
+    "reason": "DeadlineExceeded",
+    "message": "Job was active longer than specified deadline",
+}
+INFINITY = float("inf")
 BACKOFF_LIMIT = 6
 """The number of failures that a Job bears, by default."""
 BACKOFF, LONGEST = 10.0, 600.0
@@ -56,7 +65,30 @@ class Ended(NamedTuple):
 
 def is_over(job: Object) -> bool:
     """Whether a Job has failed, or is complete, by the conditions that its document keeps."""
-    return any(one.get("type") in ("Failed", "Complete") for one in job.get("status", {}).get("conditions", ()))
+    return bool(outcome(job))
+
+
+def outcome(job: Object) -> str:
+    """Failed or Complete; "" of a Job that is not over."""
+    found = (str(one.get("type")) for one in job.get("status", {}).get("conditions", ()))
+    return next((one for one in found if one in ("Failed", "Complete")), "")
+
+
+def expires(job: Controller) -> float:
+    """When a Job that is over is deleted (ttlSecondsAfterFinished), in seconds since 1970; infinity: never."""
+    seconds = job.document["spec"].get("ttlSecondsAfterFinished")
+    conditions = job.document.get("status", {}).get("conditions", ())
+    ends = [
+        seconds_of(one.get("lastTransitionTime")) for one in conditions if one.get("type") in ("Failed", "Complete")
+    ]
+    return min(ends) + seconds if ends and seconds is not None else INFINITY
+
+
+def deadline(job: Controller, lab: Lab) -> float:
+    """When an unfinished Job has been active for too long (activeDeadlineSeconds); infinity: never."""
+    seconds = job.document["spec"].get("activeDeadlineSeconds")
+    began = created(lab, JOB, job.namespace, job.name)
+    return began + seconds if seconds is not None and began and job.replicas else INFINITY
 
 
 def active(job: Controller, succeeded: int) -> int:
@@ -97,7 +129,7 @@ def is_open(job: Controller, found: Ended) -> bool:
 
 def due(job: Controller, pods: Iterable[Pod], found: Ended) -> float:
     """When its controller makes or deletes pods, in seconds since 1970; 0: now; infinity: not before something ends."""
-    if has_failed(job, found):
+    if has_failed(job, found) or 0 < job.replicas <= len(found.succeeded):
         return 0.0
     running = sum(pod.name not in found.succeeded | found.failed for pod in pods)
     if not is_open(job, found) or running >= active(job, len(found.succeeded)):
@@ -109,7 +141,7 @@ def jobs(lab: Lab) -> Iterator[tuple[Controller, list[Pod]]]:
     """The Jobs whose controller has something to do, with their pods."""
     for one in lab.controllers:
         if one.kind == JOB and not is_over(one.document):
-            yield one, [pod for pod in lab.pods if pod.owner == one.owner_name and not pod.deletion]
+            yield one, [pod for pod in lab.all_pods if pod.owner == one.owner_name and not pod.deletion]
 
 
 def move_on(found: Documents, lab: Lab, report: Mapping[str, Object], now: float) -> None:
@@ -117,10 +149,11 @@ def move_on(found: Documents, lab: Lab, report: Mapping[str, Object], now: float
     for job, pods in jobs(lab):
         what = ended(pods, report)
         complete = 0 < job.replicas <= len(what.succeeded)
-        if due(job, pods, what) > now and not complete:
+        late = not complete and deadline(job, lab) <= now
+        if due(job, pods, what) > now and not late:
             continue
         phases = dict.fromkeys(what.succeeded, SUCCEEDED) | dict.fromkeys(what.failed, FAILED)
-        mine, failed = {pod.name for pod in pods}, has_failed(job, what)
+        mine, failed = {pod.name for pod in pods}, late or has_failed(job, what)
         for one in found.pods:
             if one.namespace == job.namespace and one.name in phases.keys() & mine:
                 one.value["status"] = {**one.value.get("status", {}), "phase": phases[one.name]}
@@ -130,7 +163,7 @@ def move_on(found: Documents, lab: Lab, report: Mapping[str, Object], now: float
         for one in found.controllers:
             if (one.kind, one.namespace, one.name) == (JOB, job.namespace, job.name):
                 status = {"succeeded": len(what.succeeded), "failed": max(len(what.failed), int(failed))}
-                over = LIMIT_EXCEEDED if failed else COMPLETE if complete else {}
+                over = TOO_LONG if late else LIMIT_EXCEEDED if failed else COMPLETE if complete else {}
                 conditions = [{**over, "lastTransitionTime": timestamp(now)}] if over else []
                 one.value["status"] = {**status, **({"conditions": conditions} if over else {})}
 
@@ -146,5 +179,9 @@ def with_same_jobs(new: Lab, kept: Lab) -> Lab:
     }  # fmt: skip
     if not same:
         return new
-    pods = (*(pod for pod in new.pods if pod.owner not in same), *(pod for pod in kept.pods if pod.owner in same))
-    return replace(new, controllers=tuple(same.get(one.owner_name, one) for one in new.controllers), pods=pods)
+    controllers = tuple(same.get(one.owner_name, one) for one in new.controllers)
+    pods, pending = (
+        (*(pod for pod in some if pod.owner not in same), *(pod for pod in others if pod.owner in same))
+        for some, others in ((new.pods, kept.pods), (new.pending, kept.pending))
+    )
+    return replace(new, controllers=controllers, pods=pods, pending=pending)

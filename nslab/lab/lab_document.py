@@ -143,6 +143,11 @@ class LabDocument:
         return tuple(self.status.get("replaced", ()))
 
     @property
+    def replica_sets(self) -> tuple[dict[str, Any], ...]:
+        """The ReplicaSets of Deployments' earlier templates, the oldest first."""
+        return tuple(self.status.get("replicaSets", ()))
+
+    @property
     def created(self) -> dict[str, int]:
         """When the lab came up, and what came later (see nslab.lab.creation), in seconds since 1970."""
         times = self.status.get("created", {}).items()

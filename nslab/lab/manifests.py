@@ -7,9 +7,12 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from nslab.lab.lab_document import LabDocument
+from nslab.lab.node_selector import HOSTNAME
 from nslab.lab.types import CONTROLLERS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nslab.api.document import Document
     from nslab.lab.stream import Documents
 
@@ -22,7 +25,7 @@ BY_SERVICE = "endpointslice.kubernetes.io/managed-by"
 
 def default_lab(found: Documents, file: str) -> LabDocument:
     """The default lab of objects without one: two nodes or those that pods name, a client, and a name server."""
-    named = dict.fromkeys(str(one.spec["nodeName"]) for one in found.pods if one.spec.get("nodeName"))
+    named = dict.fromkeys(name for one in (*found.pods, *found.controllers) for name in _nodes(one))
     nodes = [*named, *(name for name in NODES if name not in named)][: max(len(NODES), len(named))]
     path = PurePath(file)
     name = re.sub("[^a-z0-9]+", "-", path.stem.lower()).strip("-")[:LONGEST_NAME].strip("-")
@@ -35,6 +38,13 @@ def default_lab(found: Documents, file: str) -> LabDocument:
         },
     }
     return LabDocument(value, 0)
+
+
+def _nodes(one: Document) -> Iterator[str]:
+    """The nodes that a pod, or a controller's template, names."""
+    spec = one.spec if one.kind == "Pod" else one.spec.get("template", {}).get("spec", {})
+    if name := spec.get("nodeName") or spec.get("nodeSelector", {}).get(HOSTNAME):
+        yield str(name)
 
 
 def leave_to_controllers(found: Documents) -> None:

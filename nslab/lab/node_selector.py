@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nslab.api.selectors import EQUALS, NodeTerm, Requirement, matches, requirement
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from nslab.api.pod_types import Pod
     from nslab.lab.lab_document import Machine
@@ -52,16 +52,19 @@ def selector(pod: Pod) -> tuple[Requirement, ...]:
 
 
 def admitted(pod: Pod, nodes: Mapping[str, Labels]) -> tuple[str, ...]:
-    """The names of the nodes that a pod may be on. A label that no node has excludes none."""
-    if not pod.node_selector and not pod.node_affinity:
-        return tuple(nodes)
-    asked = {one.key for one in (*selector(pod), *(one for term in pod.node_affinity for one in term.labels))}
-    unknown = {key for key in asked if not any(key in found for found in nodes.values())}
-    return tuple(name for name, found in nodes.items() if admits(pod, name, found, unknown))
+    """The names of the nodes that a pod may be on."""
+    return tuple(name for name, found in nodes.items() if admits(pod, name, found))
 
 
-def admits(pod: Pod, name: str, found: Labels, ignored: Container[str] = ()) -> bool:
-    """Whether a pod may be on a node. Conditions on `ignored` labels do not count."""
-    return matches((one for one in selector(pod) if one.key not in ignored), found) and (
-        not pod.node_affinity or any(term.matches(name, found, ignored) for term in pod.node_affinity)
+def admits(pod: Pod, name: str, found: Labels) -> bool:
+    """Whether a pod may be on a node."""
+    return matches(selector(pod), found) and (
+        not pod.node_affinity or any(term.matches(name, found) for term in pod.node_affinity)
     )
+
+
+def unschedulable(nodes: int) -> str:
+    """The scheduler's message about a pod that none of so many nodes admits."""
+    none = f"0/{nodes} nodes are available:"
+    why = f"{none} {nodes} node(s) didn't match Pod's node affinity/selector. no new claims to deallocate"
+    return f"{why}, preemption: {none} {nodes} Preemption is not helpful for scheduling."

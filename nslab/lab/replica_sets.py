@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nslab.api.pod_types import NOTHING_SAID, USUAL
 from nslab.api.rules import names as words
 from nslab.api.suffix import letters
-from nslab.lab.types import TEMPLATE_HASH
+from nslab.lab.types import DAEMON_SET, REVISION_HASH, TEMPLATE_HASH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +47,18 @@ def replica_set(deployment: Controller) -> dict[str, Any]:
             "template": {**template, "metadata": {**metadata, "labels": labels}},
         },
     }
+
+
+def revision(controller: Controller) -> dict[str, str]:
+    """The label by which a controller tells the pods of its template from those of earlier ones; empty: it does not."""
+    match controller.kind:
+        case "Deployment":
+            return {TEMPLATE_HASH: template_hash(controller.template)}
+        case "StatefulSet":
+            return {REVISION_HASH: f"{controller.name}-{template_hash(controller.template)}"}
+        case kind if kind == DAEMON_SET:
+            return {REVISION_HASH: template_hash(controller.template)}
+    return {}
 
 
 def owner_reference(owner: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from nslab.api.volumes import with_claims
 from nslab.dataclass import replace
 from nslab.lab.jobs import JOB, SUCCEEDED, active, phase_of
 from nslab.lab.node_selector import admitted, labelled
-from nslab.lab.replica_sets import owner_reference, replica_set, template_hash
+from nslab.lab.replica_sets import owner_reference, replica_set, revision, template_hash
 from nslab.lab.types import DAEMON_SET
 
 if TYPE_CHECKING:
@@ -65,6 +65,20 @@ def _indexes(job: Document, over: Sequence[Document]) -> list[int]:
     return [index for index in range(job.view.replicas) if str(index) not in done]
 
 
+def restored(found: Documents) -> None:
+    """Fill in what the views of controllers' pods know beyond their own documents."""
+    sets = {one.view.owner_name: one for one in found.controllers if one.kind == "StatefulSet"}
+    for one in found.pods:
+        if owner := sets.get(one.view.owner):
+            first = one.name == f"{owner.name}-{_start(owner.value)}"
+            one.view = replace(one.view, behind=_predecessor(owner, one.name, 0 if first else 1))
+
+
+def _start(stateful_set: dict[str, Any]) -> int:
+    """The ordinal of a StatefulSet's first pod."""
+    return int(stateful_set.get("spec", {}).get("ordinals", {}).get("start", 0))
+
+
 def count(controller: Controller, nodes: Sequence[str], succeeded: int = 0) -> int:
     """The number of a controller's pods. `succeeded`: how many more a Job has that have done their work."""
     if controller.kind == JOB:
@@ -80,7 +94,7 @@ def names(
     `replaced`: pods, NAMESPACE/NAME, whose names do not come again, except a StatefulSet's. `succeeded`: as in `count`.
     """
     if controller.kind == "StatefulSet":
-        start = controller.document.get("spec", {}).get("ordinals", {}).get("start", 0)
+        start = _start(controller.document)
         yield from (f"{controller.name}-{start + index}" for index in range(count(controller, nodes)))
         return
     hashed = template_hash(controller.template)
@@ -106,10 +120,9 @@ def _replica(one: Document) -> Document:
     """A controller's pod without a name. All its pods share one spec and one owner reference."""
     controller: Controller = one.view
     template, value = controller.template, one.spec.get("template", {})
-    labels, owner = dict(template.labels), one.value
+    labels, owner = dict(template.labels) | revision(controller), one.value
     if one.kind == "Deployment":
         owner = replica_set(controller)
-        labels |= owner["metadata"]["labels"]
     elif one.kind == JOB:
         labels |= dict.fromkeys(("batch.kubernetes.io/job-name", "job-name"), one.name)
     # GetPodFromTemplate: nothing else that belongs to one pod, such as its deletion.

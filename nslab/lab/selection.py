@@ -98,12 +98,13 @@ def owned(one: Object, there: Iterable[Object]) -> list[Object]:
     """The pods of a controller; of a Deployment, those of its ReplicaSets. `there`: every object of the lab."""
     every, namespace = [*there], one["metadata"].get("namespace")
     names = {(one["kind"], one["metadata"].get("name"))}
-    names |= {(each["kind"], each["metadata"]["name"]) for each in every if names & _owners(each)}
+    names |= {(each["kind"], each["metadata"]["name"]) for each in every if names & owners(each)}
     pods = [each for each in every if each["kind"] == "Pod" and each["metadata"].get("namespace") == namespace]
-    return [each for each in pods if names & _owners(each)]
+    return [each for each in pods if names & owners(each)]
 
 
-def _owners(one: Object) -> set[tuple[Any, Any]]:
+def owners(one: Object) -> set[tuple[Any, Any]]:
+    """The kinds and the names of an object's owners."""
     return {(owner.get("kind"), owner.get("name")) for owner in one["metadata"].get("ownerReferences", ())}
 
 

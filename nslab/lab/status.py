@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nslab.dataclass import replace
 from nslab.lab.allocate import allocate
+from nslab.lab.cron_jobs import with_status
 from nslab.lab.defaults import host_name, uid
 from nslab.lab.jobs import with_same_jobs
 from nslab.lab.network_rules import RULES
@@ -29,7 +30,7 @@ def merge_status(new: Lab, kept: Lab) -> Lab:
     reserved there, and no other pod requests it. A replica keeps its node if there is room. Each node's allocator
     continues where it stopped. Services keep their values, unless another Service requests them.
     """
-    new = _replicas_stay(_with_successors(with_same_jobs(new, kept), kept), kept)
+    new = _replicas_stay(_with_successors(with_same_jobs(with_status(new, kept), kept), kept), kept)
     before = {(pod.namespace, pod.name, pod.node): pod for pod in kept.pods}
     taken = {pod.requested or pod.assigned for pod in new.pods} | {pod.uid for pod in new.pods}
     cidrs = {node.name: node.pod_cidr for node in new.nodes}
@@ -73,18 +74,19 @@ def _with_successors(new: Lab, kept: Lab) -> Lab:
     nodes, gone = labelled(new.nodes), {*kept.replaced}
     successors: dict[tuple[str, str], Pod] = {}
     for one in new.controllers:
-        mine = [pod for pod in new.pods if pod.owner == one.owner_name and not pod.deletion]
+        mine = [pod for pod in new.all_pods if pod.owner == one.owner_name and not pod.deletion]
         if gone & {f"{pod.namespace}/{pod.name}" for pod in mine}:
             every = zip(mine, names(one, admitted(one.template, nodes), kept.replaced), strict=True)
-            successors |= {key(pod): _named(new, kept, pod, name) for pod, name in every}
-    return replace(new, pods=tuple(successors.get(key(pod), pod) for pod in new.pods), replaced=kept.replaced)
+            successors |= {key(pod): renamed(pod, name, kept) for pod, name in every}
+    pods, pending = (tuple(successors.get(key(pod), pod) for pod in some) for some in (new.pods, new.pending))
+    return replace(new, pods=pods, pending=pending, replaced=kept.replaced)
 
 
-def _named(lab: Lab, kept: Lab, pod: Pod, name: str) -> Pod:
-    """A pod under its successor's name."""
+def renamed(pod: Pod, name: str, lab: Lab) -> Pod:
+    """A pod under its successor's name. `lab`: knows how often that name was there."""
     hostname = host_name(name) if pod.hostname == host_name(pod.name) else pod.hostname
     document = {**pod.document, "metadata": {**pod.document.get("metadata", {}), "name": name}}
-    number = uid(lab.name, pod.namespace, name, kept.replaced)
+    number = uid(lab.name, pod.namespace, name, lab.replaced)
     return replace(pod, name=name, hostname=hostname, uid=number, document=document)
 
 

@@ -40,6 +40,13 @@ def without_terminating(lab: Lab) -> Lab:
     return replace(lab, pods=tuple(pod for pod in lab.pods if not pod.deletion))
 
 
+def with_leaving(new: Lab, kept: Lab) -> Lab:
+    """The new lab, and the pods of the kept one that terminate, last; none whose name another one has."""
+    there = {key(pod) for pod in new.pods}
+    leaving = (pod for pod in kept.pods if pod.deletion and key(pod) not in there)
+    return replace(new, pods=(*new.pods, *leaving))
+
+
 def without(lab: Lab, gone: Collection[Key]) -> Lab:
     """The lab without those of its terminating pods that are `gone`: none of their processes runs."""
     return replace(lab, pods=tuple(pod for pod in lab.pods if not (pod.deletion and key(pod) in gone)))

@@ -113,6 +113,8 @@ CONTROLLERS = ("Deployment", "ReplicaSet", "ReplicationController", "StatefulSet
 DAEMON_SET = "DaemonSet"
 TEMPLATE_HASH = "pod-template-hash"
 """The label by which a Deployment distinguishes the pods of one template from those of the next."""
+REVISION_HASH = "controller-revision-hash"
+"""The same of a StatefulSet or a DaemonSet."""
 ONE_NUMBER = ("Deployment", "ReplicaSet", "ReplicationController", "StatefulSet")
 """The kinds of controllers that can be scaled."""
 
@@ -178,6 +180,8 @@ class Lab:
     nodes: tuple[Node, ...]
     clients: tuple[Client, ...]
     pods: tuple[Pod, ...]
+    # The pods that no node admits: they have none, and wait for one.
+    pending: tuple[Pod, ...] = ()
     # The last address that each node allocated: kubenet's allocator continues after it.
     last_reserved: tuple[tuple[str, IPv4Address], ...] = ()
     # Pod addresses that were given back, the longest ago first: Calico gives them again when there are no others.
@@ -193,5 +197,12 @@ class Lab:
     others: tuple[Kept, ...] = ()
     # The pods of controllers, NAMESPACE/NAME, that were deleted and replaced, the longest ago first.
     replaced: tuple[str, ...] = ()
+    # The ReplicaSets of Deployments' earlier templates, as documents, the oldest first.
+    replica_sets: tuple[dict[str, Any], ...] = ()
     # When it came up, and what came later (nslab.lab.creation), in seconds since 1970.
     created: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def all_pods(self) -> tuple[Pod, ...]:
+        """Those on nodes, and those that wait for one."""
+        return (*self.pods, *self.pending)

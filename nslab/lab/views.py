@@ -44,7 +44,8 @@ def lab(found: Documents) -> types.Lab:
         dns_address=document.dns_address,
         nodes=tuple(_nodes(document)),
         clients=tuple(types.Client(one.name, one.address) for one in document.clients if one.address),
-        pods=tuple(one.view for one in found.pods),
+        pods=tuple(one.view for one in found.pods if one.view.node),
+        pending=tuple(one.view for one in found.pods if not one.view.node),
         last_reserved=tuple(document.last_reserved.items()),
         released=document.released,
         services=tuple(map(service, found.services)),
@@ -56,6 +57,7 @@ def lab(found: Documents) -> types.Lab:
         cni=cni(document),
         others=tuple(map(kept, found.others)),
         replaced=document.replaced,
+        replica_sets=document.replica_sets,
         created=tuple(document.created.items()),
     )
 
@@ -95,7 +97,7 @@ def pod(value: dict[str, Any], namespace: str = "default") -> pod_types.Pod:
         uid=metadata.get("uid", ""),
         assigned=IPv4Address(assigned) if assigned else None,
         restart_policy=_RESTARTS[spec.get("restartPolicy", "Always")],
-        owner="" if metadata.get("deletionTimestamp") else _owner(metadata, namespace, labels),
+        owner="" if metadata.get("deletionTimestamp") else owner_of(value, namespace),
         ready=not any(c.get("type") == "Ready" and c.get("status") == "False" for c in status.get("conditions", ())),
         security=_security(spec.get("securityContext", {})),
         grace=spec.get("terminationGracePeriodSeconds", pod_types.GRACE),
@@ -126,9 +128,10 @@ def _dns(spec: dict[str, Any]) -> pod_types.DnsSettings:
     )
 
 
-def _owner(metadata: dict[str, Any], namespace: str, labels: dict[str, str]) -> str:
+def owner_of(pod: dict[str, Any], namespace: str) -> str:
     """The controller of a pod; for a ReplicaSet whose name ends with the template's hash, its Deployment."""
-    template = labels.get(types.TEMPLATE_HASH, "")
+    metadata = pod.get("metadata", {})
+    template = metadata.get("labels", {}).get(types.TEMPLATE_HASH, "")
     for one in metadata.get("ownerReferences", ()):
         kind, name = one.get("kind"), one.get("name", "")
         if kind == "ReplicaSet" and template and name.endswith(f"-{template}"):

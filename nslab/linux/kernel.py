@@ -16,7 +16,7 @@ from nslab.objects.ipset import ipset_restore
 from nslab.objects.iptables import iptables_restore
 from nslab.objects.ipvs import ipvsadm_restore
 from nslab.objects.netlink import Netlink
-from nslab.objects.nft import nft_restore
+from nslab.objects.nft_commands import nft_restore
 from nslab.ruletext.iptables import block
 
 if TYPE_CHECKING:

@@ -197,6 +197,11 @@ def unlink_name(ns: str) -> None:
     link.unlink(missing_ok=True)
 
 
+def identities(lab: str) -> tuple[tuple[str, int], ...]:
+    """A lab's named namespaces, each with what tells it from another of the same name."""
+    return tuple((ns, os.stat(path(ns)).st_ino) for ns in named(lab))
+
+
 def named(lab: str) -> list[str]:
     """The names of the lab's namespaces."""
     here = folder(lab) / rundir.NAMES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import struct
 import threading
@@ -19,6 +20,17 @@ OTHERHOST, OUTGOING = 3, 4
 _ETH_P_ALL = 3
 _SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 33, 35
 _BUFFER, _LENGTH = 1 << 21, 512
+_SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
+
+
+class _Stamping:
+    """The socket that asks for stamps, once there is one; whether the kernel heeds it."""
+
+    sock: socket.socket | None = None
+    ready = False
+
+
+_stamping = _Stamping()
 
 
 class Frame(NamedTuple):
@@ -35,8 +47,48 @@ class Frame(NamedTuple):
     data: bytes
 
 
+def ask_for_stamps(spaces: Namespaces) -> None:
+    """Have the kernel stamp all packets for as long as this process runs; it begins some milliseconds later."""
+    if not _stamping.sock:
+        spaces.home()
+        _stamping.sock = _stamped()
+
+
+def _wait_for_stamps(spaces: Namespaces) -> None:
+    """Until packets of a namespace without a name are stamped when they come.
+
+    Before that they have the time at which they are read, which says nothing about their order.
+    """
+    ask_for_stamps(spaces)
+    if _stamping.ready:
+        return
+    with spaces.throwaway(), _stamped() as sock:
+        fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("16sH", b"lo", _IFF_UP))
+        sock.bind(("127.0.0.1", 0))
+        sock.settimeout(1)
+        read = stamped = 0
+        while stamped >= read:
+            sock.sendto(b"", sock.getsockname())
+            read = time.time_ns()
+            stamped = _stamp(sock.recvmsg(1, socket.CMSG_SPACE(16))[1][0][2])
+    _stamping.ready = True
+
+
+def _stamped() -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    return sock
+
+
+def _stamp(data: bytes) -> int:
+    """Nanoseconds since 1970."""
+    seconds, nanoseconds = struct.unpack("qq", data)
+    return int(seconds) * 10**9 + int(nanoseconds)
+
+
 def tap(spaces: Namespaces, ns: str) -> socket.socket:
     """A packet socket for all interfaces of a namespace, with time stamps."""
+    _wait_for_stamps(spaces)
     spaces.enter(ns)
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, socket.htons(_ETH_P_ALL))
     sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
@@ -57,12 +109,17 @@ def taps_in(spaces: Namespaces, namespaces: Iterable[str]) -> Iterator[dict[str,
 
 
 def close_all(sockets: Iterable[socket.socket]) -> None:
+    """Close sockets side by side, and wait until they are."""
+    for thread in begin_to_close(sockets):
+        thread.join()
+
+
+def begin_to_close(sockets: Iterable[socket.socket]) -> list[threading.Thread]:
     """Close sockets side by side: for each, the kernel waits until all processors have forgotten it (10 to 20 ms)."""
     closing = [threading.Thread(target=sock.close) for sock in sockets]
     for thread in closing:
         thread.start()
-    for thread in closing:
-        thread.join()
+    return closing
 
 
 def in_order(taps: Mapping[str, socket.socket]) -> list[Frame]:
@@ -73,11 +130,17 @@ def in_order(taps: Mapping[str, socket.socket]) -> list[Frame]:
     return sorted((frame for frame in found if frame.at <= until), key=lambda frame: frame.at)
 
 
+def drain(sock: socket.socket) -> None:
+    """Forget the frames that wait in a tap."""
+    with suppress(BlockingIOError):
+        while True:
+            sock.recv(1)
+
+
 def frames(name: str, sock: socket.socket) -> Iterator[Frame]:
     """The IPv4 and ARP frames that wait in a tap of the host `name`."""
     with suppress(BlockingIOError):
         while True:
             data, extras, _, (dev, kind, way, *_) = sock.recvmsg(_LENGTH, socket.CMSG_SPACE(16))
-            seconds, nanoseconds = struct.unpack("qq", extras[0][2])
             if kind in (ETH_P_IP, ETH_P_ARP):
-                yield Frame(seconds * 10**9 + nanoseconds, name, dev, kind, way, data)
+                yield Frame(_stamp(extras[0][2]), name, dev, kind, way, data)

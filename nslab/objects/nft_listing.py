@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nslab.dataclass import replace
 from nslab.objects.base import Add
-from nslab.objects.nft import NftChain, NftElement, NftSet, NftTable, nft_restore
+from nslab.objects.nft import NftChain, NftElement, NftSet, NftTable
+from nslab.objects.nft_commands import nft_restore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from nslab.objects.base import KernelObject
-    from nslab.objects.nft import Ruleset
+    from nslab.objects.nft_commands import Ruleset
 
 _COMMENT = re.compile(r' comment "([^"]*)"')
 _KEY = re.compile(r"\S+(?: \. \S+)*")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from nslab.dataclass import dataclass, field
 from nslab.objects.base import Remove
-from nslab.objects.inet import FLAGS, VERBS, Destination, route_author, route_destination
+from nslab.objects.inet import FLAGS, VERBS
 from nslab.objects.interfaces import number
+from nslab.objects.routes import Destination, route_author, route_destination
 from nslab.wire.netlink import DELROUTE, NEWROUTE, RTA_OIF, attributes, message
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from nslab.dataclass import dataclass, field, replace
 from nslab.objects.base import KernelObject, Remove, Replace
+from nslab.objects.devices import Device, Link, driver_attribute, mac_attribute
 from nslab.objects.interfaces import number
 from nslab.objects.keys import Layer, mac_of
-from nslab.objects.links import Device, Link, driver_attribute, mac_attribute
 from nslab.quote import fill
 from nslab.wire.netlink import attribute, u32
 

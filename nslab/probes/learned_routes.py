@@ -8,9 +8,9 @@ from nslab.compiler.addresses import blocks
 from nslab.compiler.subnets import egress
 from nslab.compiler.underlay import interface
 from nslab.dataclass import replace
-from nslab.objects.inet import Route
 from nslab.objects.names import netns
 from nslab.objects.plan import Remove
+from nslab.objects.routes import Route
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -123,7 +123,7 @@ class RunningLab:
     def diff(self) -> list[str]:
         """Return the drift, a line each, as in `nslab diff`; empty if the lab is as it should be."""
         found = drift_of(self.name)
-        return [*changes(found.lab, found.plan), *standing_still(found.stopped)]
+        return [*changes(found.lab, found.plan), *standing_still(found.stopped, idle=found.idle)]
 
     def probe(self, source: str | None = None, target: str | None = None) -> list[dict[str, Any]]:
         """Find out with real packets who can reach whom (`nslab probe`); from `source` or to `target` only, if given.
@@ -220,13 +220,13 @@ class RunningLab:
         with interrupted():
             done = make(self.name, *how, **options)
         late = [f"the kube-proxy of {node} has not followed" for node in done.late]
-        _complain([*done.not_ready, *late, *unwritten(done.failed)])
+        _complain([*done.not_ready, *done.stuck, *late, *unwritten(done.failed)])
         return done
 
     def _up(self, lab: Lab) -> Drift:
         with interrupted():
             done = up(lab)
-        _complain([*done.not_ready, *unwritten(done.failed)])
+        _complain([*done.not_ready, *done.stuck, *unwritten(done.failed)])
         return done.drift
 
     # Time

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from nslab.admission.load import load_with_warnings, parse_with_warnings
 from nslab.api.words import did_you_mean, shown
 from nslab.errors import UsageError
-from nslab.exercises.read import goals_beside
+from nslab.exercises.beside import goals_beside
 from nslab.lab.find import find, names
 from nslab.lab.types import Encapsulation, ProxyMode
 

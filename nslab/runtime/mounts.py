@@ -9,6 +9,7 @@ import stat
 import sys
 
 from nslab import rundir, syscall
+from nslab.runtime.folders import make_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def own_run(run: str, tree: int) -> None:
     tmpfs("/run")
     os.mkdir("/run/lock")
     os.chmod("/run/lock", 0o1777)  # noqa: S103 - whoever is in the node, as on every machine
-    os.makedirs(run)
+    make_tree(run)
     syscall.move_mount(tree, run)
     # Where the machine's /run is a shared mount, the copied mount is shared, too.
     syscall.mount("none", run, flags=syscall.MS_PRIVATE)
@@ -102,7 +103,7 @@ def own_machine(node: str, run: str, tree: int) -> None:
     folder = f"{run}/{rundir.node(node)}/{rundir.FILES}"
     lowers = [name for name in LAYERED if os.path.isdir(f"/{name}")]
     for name in (*FRESH, *(f"{name}/{part}" for name in lowers for part in ("upper", "work"))):
-        os.makedirs(f"{folder}/{name}", exist_ok=True)
+        make_tree(f"{folder}/{name}")
         os.chmod(f"{folder}/{name}", 0o1777 if name == "tmp" else 0o755)
     layers = [f"lowerdir=/{name},upperdir={folder}/{name}/upper,workdir={folder}/{name}/work" for name in lowers]
     for name, layer in zip(lowers, layers, strict=True):

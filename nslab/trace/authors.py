@@ -5,10 +5,10 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
-from nslab.objects.inet import Route
 from nslab.objects.iptables import Chain, Jump
 from nslab.objects.names import netns
 from nslab.objects.nft import NftChain
+from nslab.objects.routes import Route
 from nslab.ruletext.comments import without_comment
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from nslab.lab.types import Lab
-    from nslab.trace.walk import Need
+    from nslab.trace.needs import Need
 
 
 def captured(lab: Lab, needs: Iterable[Need]) -> Cause | None:

@@ -28,7 +28,7 @@ _DONE = {
     Action.LOST: "does not pass it on",
 }
 _WITH_REPLY = (End.DELIVERED, End.LOST, End.DROPPED)
-"""Other ends come back as a packet of their own (a reset, an ICMP error), which no prediction has."""
+"""Other ends come back as a packet of their own (a reset, an ICMP error)."""
 
 
 class Deviation(NamedTuple):
@@ -40,7 +40,7 @@ class Deviation(NamedTuple):
     def __str__(self) -> str:
         first = self.predicted or self.seen
         reply = " of the reply" if first and first.reply else ""
-        return f"the lab's state predicts{reply}: {_described(self.predicted)}; seen: {_described(self.seen)}"
+        return f"the lab's state predicts{reply}: {described(self.predicted)}; seen: {described(self.seen)}"
 
 
 def key(hop: Hop) -> tuple[object, ...]:
@@ -56,12 +56,13 @@ def deviation(seen: Journey, predicted: Sequence[Journey]) -> Deviation | None:
     """The first hop that is in no prediction. None if all are, and if a prediction is not sure."""
     if not predicted or any(journey.chance is None for journey in predicted):
         return None
-    ways = [_first(*_comparable(seen, journey)) for journey in predicted]
+    ways = [_first(*comparable(seen, journey)) for journey in predicted]
     longest = max(ways, key=lambda way: way[0])
     return None if any(one is None for _, one in ways) else longest[1]
 
 
-def _comparable(seen: Journey, predicted: Journey) -> tuple[list[Hop], list[Hop]]:
+def comparable(seen: Journey, predicted: Journey) -> tuple[list[Hop], list[Hop]]:
+    """The hops of both: without those of a reset or of an ICMP error, which no prediction has."""
     replies = seen.end in _WITH_REPLY or any(hop.reply and hop.action is Action.REJECT for hop in seen.hops)
     return [hop for hop in seen.hops if replies or not hop.reply], [
         hop for hop in predicted.hops if replies or not hop.reply
@@ -76,7 +77,8 @@ def _first(seen: Sequence[Hop], predicted: Sequence[Hop]) -> tuple[int, Deviatio
     return len(seen), None
 
 
-def _described(hop: Hop | None) -> str:
+def described(hop: Hop | None) -> str:
+    """What a host does, and why."""
     if not hop:
         return "nothing more"
     header = hop.header

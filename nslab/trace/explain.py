@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 
 from nslab.objects.attachment import Attachment
 from nslab.objects.chain_policy import ChainPolicy
-from nslab.objects.inet import Address, Blackhole, Route
+from nslab.objects.inet import Address
 from nslab.objects.names import host
 from nslab.objects.namespaces import Netns
 from nslab.objects.other_routes import OtherRoute
 from nslab.objects.plan import Remove
 from nslab.objects.process import Control, KubeProxy, Process
+from nslab.objects.routes import Blackhole, Route
 from nslab.objects.script import command
 from nslab.probes import Expected, Outcome
 from nslab.probes.cause import Cause, CauseKind
+from nslab.trace.deviation import described
 from nslab.trace.words import trouble, up
 
 if TYPE_CHECKING:
@@ -24,8 +26,9 @@ if TYPE_CHECKING:
 
     from nslab.objects.plan import Plan, Step
     from nslab.probes import Result
+    from nslab.trace.conversation import Lost
     from nslab.trace.ending import Ending
-    from nslab.trace.walk import Need
+    from nslab.trace.needs import Need
 
 _ELSEWHERE = (KubeProxy, Control)
 """What carries no packet from one host to another."""
@@ -40,13 +43,14 @@ def explain(
     needs: Sequence[Need],
     differences: Plan,
     unmanaged: Mapping[str, Sequence[str]] | None = None,
-    end: Ending | None = None,
+    lost: Lost | None = None,
 ) -> Cause:
-    """The cause, with the repair. `differences`: the plan of `up` (`diff(have, want)`).
+    """The cause, with the repair. `needs`: of the predicted conversation; `differences`: the plan of `up`.
 
-    `end`: where the conversation was last seen when it was followed; what differs there comes first.
+    `lost`: where the conversation left the predicted way when it was followed; what differs there comes first.
     """
-    for need in in_doubt(result, needs, end):
+    end = lost.end if lost else None
+    for need in in_doubt(result, needs, lost):
         for step in differences:
             if step.obj.key == need.key or _takes_over(step, need):
                 return differs(step, f"{trouble(step)}{_mending(step)}{_more(step, differences)}")
@@ -59,7 +63,7 @@ def explain(
             return differs(step, f"{trouble(step)}; {up(step.obj)} runs the plugins again")
         if isinstance(step, Remove) and _misplaced(step, result, needs):
             return differs(step, f"{trouble(step)}{_mending(step)}")
-    return _beside(differences, way, end) or _nothing_of_ours(result, needs, unmanaged or {}, end)
+    return _beside(differences, way, end) or _nothing_of_ours(result, needs, unmanaged or {}, lost)
 
 
 def differs(step: Step, sentence: str) -> Cause:
@@ -80,10 +84,10 @@ def _mending(step: Step) -> str:
     return f"; {up(step.obj)} mends it" if isinstance(step.obj, Process) else f": {command(step)}"
 
 
-def in_doubt(result: Result, needs: Sequence[Need], end: Ending | None = None) -> list[Need]:
-    """The needs, with the most suspect ones for this result first."""
-    if end and not end.answered:
-        needs = sorted(needs, key=lambda need: need.where != end.host)
+def in_doubt(result: Result, needs: Sequence[Need], lost: Lost | None = None) -> list[Need]:
+    """The needs, with the most suspect ones for this result first: where packets end, what the next hop takes."""
+    if lost and not lost.end.answered:
+        needs = sorted(needs, key=lambda need: (need.where != lost.end.host, need.hop < lost.hop))
     expected = result.probe.expected_source
     if result.seen_from and expected and result.seen_from != expected:
         return sorted(needs, key=lambda need: not need.translates)
@@ -133,14 +137,15 @@ def _more(step: Step, differences: Plan) -> str:
 
 
 def _nothing_of_ours(
-    result: Result, needs: Sequence[Need], unmanaged: Mapping[str, Sequence[str]], end: Ending | None
+    result: Result, needs: Sequence[Need], unmanaged: Mapping[str, Sequence[str]], lost: Lost | None
 ) -> Cause:
+    end = lost.end if lost else None
     way = list(dict.fromkeys(need.ns for need in needs))
     for ns in sorted(way, key=lambda ns: end is None or host(ns) != end.host):
         if things := unmanaged.get(ns):
             sentence = f"nothing of the lab differs on the way, but {host(ns)} has {_listed(things, end)}"
             return Cause(sentence, CauseKind.UNMANAGED, host(ns))
-    return _at_its_end(result, end) or _unexplained(result, way, end)
+    return _at_its_end(result, end) or _unexplained(result, way, lost)
 
 
 def _at_its_end(result: Result, end: Ending | None) -> Cause | None:
@@ -159,12 +164,15 @@ def _at_its_end(result: Result, end: Ending | None) -> Cause | None:
     return None
 
 
-def _unexplained(result: Result, way: Sequence[str], end: Ending | None) -> Cause:
+def _unexplained(result: Result, way: Sequence[str], lost: Lost | None) -> Cause:
     probe, between = result.probe, f"nothing of the lab differs on the way ({', '.join(map(host, way))})"
     if result.seen_from and result.outcome is Outcome.REACHED:
         return Cause(f"{between}, but something makes {probe.source} look like {result.seen_from}")
-    if end:
-        return Cause(between, host="" if end.answered else end.host)
+    if lost and lost.end.answered:
+        return Cause(between)
+    if lost:
+        predicted = f"; the lab's state predicts: {described(lost.missing)}" if lost.missing else ""
+        return Cause(f"{between}{predicted}", host=lost.end.host)
     if result.arrived_at:
         return Cause(f"{between}; the packet arrived at {result.arrived_at}, so the answer gets lost on its way back")
     return Cause(f"{between}; the packet did not arrive at {probe.target}{_said(result)}")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nslab.probes import Call, CallResult
     from nslab.probes.evidence import Trail
     from nslab.trace.ending import Ending
+    from nslab.trace.needs import Need
 
 DNS_HOST = "kube-system_kube-dns"
 
@@ -33,13 +34,15 @@ DNS_HOST = "kube-system_kube-dns"
 class Evidence:
     """What is known besides the call: failed `pairs` of hosts (source, target) with their causes; `trails`: the
     call, repeated and followed; `owners`: the hosts that have an address; `unmanaged`: what is not the lab's, by
-    namespace; `flows`: earlier connections that conntrack has as no rule translates them now."""
+    namespace; `flows`: earlier connections that conntrack has as no rule translates them now; `needs`: of the call's
+    predicted conversation."""
 
     pairs: Mapping[tuple[str, str], Cause] = field(default_factory=dict)
     trails: Sequence[Trail] = ()
     owners: Mapping[IPv4Address, Sequence[str]] = field(default_factory=dict)
     unmanaged: Mapping[str, Sequence[str]] = field(default_factory=dict)
     flows: Sequence[str] = ()
+    needs: Sequence[Need] = ()
 
     def owner(self, address: IPv4Address) -> str:
         """The host that should have an address; "" if none should."""
@@ -63,16 +66,20 @@ def explain_call(result: CallResult, lab: str, differences: Plan, evidence: Evid
         if reason := evidence.pairs.get((call.source, pod)) or evidence.pairs.get((call.node, pod)):
             sentence = f"{pod} is not reached by its own address either: {reason.sentence}"
             return replace(reason, sentence=sentence, seen="")
-    if step := next(_suspects(result, lab, differences, silent, translated=_translated(result, evidence)), None):
+    if step := next(_suspects(result, lab, differences, silent, evidence), None):
         return differs(step, f"{trouble(step)}{_mending(step)}{_dead(step, differences)}")
     return _layer(result, lab, differences, evidence, silent)
 
 
 def lost_pods(result: CallResult, evidence: Evidence) -> tuple[str, ...]:
-    """The pods that were drawn and did not answer."""
-    pods = {answer.pod for answer in result.call.answers}
-    drawn = dict.fromkeys(evidence.owner(trail.drew) for trail in evidence.lost)
-    return tuple(pod for pod in drawn if pod in pods)
+    """The pods that were drawn and did not answer. Who answered the call itself may be slow when it is repeated."""
+    answers = result.call.answers
+    pods, heard = {one.pod for one in answers}, {one.pod for one in answers if one.hostname in result.answered}
+    drawn: dict[str, bool] = {}
+    for trail in evidence.lost:
+        pod = evidence.owner(trail.drew)
+        drawn[pod] = drawn.get(pod, True) and trail.reached
+    return tuple(pod for pod, reached in drawn.items() if pod in pods and not (reached and pod in heard))
 
 
 def silent_pods(result: CallResult, evidence: Evidence) -> Sequence[str]:
@@ -92,28 +99,35 @@ def _translated(result: CallResult, evidence: Evidence) -> bool:
 
 
 def _suspects(
-    result: CallResult, lab: str, differences: Plan, silent: Sequence[str], *, translated: bool
+    result: CallResult, lab: str, differences: Plan, silent: Sequence[str], evidence: Evidence
 ) -> Iterator[Step]:
-    """Steps that would repair an object on the path, with those of this Service first."""
-    call, node = result.call, netns(lab, result.call.node)
-    port_name = f"{call.service}:{call.port_name}" if call.port_name else call.service
-    about = (
-        f"{port_name} ",
-        f'{port_name}"',
-        *(f"'{address}" for address in call.addresses),
-        *map(str, call.addresses),
-    )
+    """Steps that would repair an object on the path: first what the packet meets, then what is this Service's."""
+    node, unresolved = netns(lab, result.call.node), netns(lab, DNS_HOST)
     if result.unresolved:
-        yield from (step for step in differences if step.obj.ns == netns(lab, DNS_HOST))
+        yield from (step for step in differences if step.obj.ns == unresolved)
     translating = [step for step in differences if step.obj.ns == node and step.obj.by == "kube-proxy"]
-    yield from (step for step in translating if any(word in repr(step.obj) for word in about))
-    if translated:
+    yield from _on_the_way(translating, evidence.needs)
+    yield from (step for step in translating if _is_about(step, result.call))
+    if _translated(result, evidence):
         yield from (step for step in translating if not isinstance(step.obj, KubeProxy) and not _of_service(step))
     else:
         yield from (step for step in translating if isinstance(step.obj, KubeProxy))
         yield from translating
     behind = {netns(lab, pod) for pod in silent}
     yield from (step for step in differences if step.obj.ns in behind)
+
+
+def _on_the_way(steps: Sequence[Step], needs: Sequence[Need]) -> Iterator[Step]:
+    """Those of the rules that the predicted packet matches, in its order."""
+    for need in needs:
+        yield from (step for step in steps if step.obj.key == need.key and not isinstance(step.obj, Process))
+
+
+def _is_about(step: Step, call: Call) -> bool:
+    """Whether it is the Service's; also a rule that should not be there, which no prediction meets."""
+    port_name = f"{call.service}:{call.port_name}" if call.port_name else call.service
+    addresses = (word for address in call.addresses for word in (f"'{address}", f"{address}"))
+    return any(word in repr(step.obj) for word in (f"{port_name} ", f'{port_name}"', *addresses))
 
 
 def _of_service(step: Step) -> bool:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from nslab.trace.endpoints import TraceTarget
-    from nslab.trace.observed import ConntrackEntry, Header, Match
+    from nslab.trace.observed import ConntrackEntry, Header, Match, RouteTaken
 
 
 BY_CONNTRACK = "conntrack; no rule does this"
@@ -21,9 +21,17 @@ NO_ROUTE = "it has no route there"
 NO_FORWARDING = "it does not forward packets (ip_forward), or a route says unreachable"
 UNREACHABLE = "a route of its says unreachable"
 PROHIBITED = "a route of its says prohibit"
+TTL_OVER = "its TTL is over"
 """Causes, seen and predicted alike."""
-TOLD = (NO_ROUTE, UNREACHABLE, PROHIBITED)
+TOLD = (NO_ROUTE, UNREACHABLE, PROHIBITED, TTL_OVER)
 """The causes of which the kernel tells the sender."""
+
+
+def route_cause(first: RouteTaken | None, route: RouteTaken) -> str:
+    """The route that a host chose for its own packet. `first`: before a rule gave it another target; None without."""
+    if first is None or str(first) == str(route):
+        return f"route {route}"
+    return f"route {first}; after DNAT {route}"
 
 
 class Action(StrEnum):

@@ -9,8 +9,8 @@ from nslab.dataclass import replace
 from nslab.objects.names import SWITCH
 from nslab.probes.evidence import What
 from nslab.trace import commands
-from nslab.trace.hops import BLACKHOLE, RP_FILTER, Action, Hop
-from nslab.trace.stations import asked
+from nslab.trace.hops import BLACKHOLE, RP_FILTER, TTL_OVER, Action, Hop, route_cause
+from nslab.trace.stations import PREROUTING, asked, asked_first
 from nslab.trace.translations import path, translations, undone_for_the_sender
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nslab.trace.stations import Station
 
 _REJECTS = re.compile(r"-j REJECT\b|(^|\s)reject( with \S.*)?$")
+_TTL = re.compile(r"--ttl-set (\d+)|ip ttl set (\d+)")
 """In the text of a rule of iptables, or of nft."""
 
 
@@ -56,9 +57,10 @@ def _bridge(station: Station, lab: str) -> Hop:
 
 def _sent(station: Station, known: Known) -> Iterator[Hop]:
     """The host sends a packet of its own; its OUTPUT chains see it after it was routed."""
-    route = known.routes[asked(station)]
+    route, first = known.routes[asked(station)], asked_first(station)
     yield Hop(
-        station.host, Action.SEND, station.entered, dev=station.oif, cause=f"route {route}",
+        station.host, Action.SEND, station.entered, dev=station.oif,
+        cause=route_cause(known.routes.get(first) if first else None, route),
         by=known.authors.of_route(station.host, route), command=commands.route(known.lab, asked(station)),
         mark=asked(station).mark, note=_neighbour(route),
     )  # fmt: skip
@@ -115,8 +117,8 @@ def _ended(station: Station, known: Known) -> Iterator[Hop]:
 def _lost(station: Station, route: RouteTaken, known: Known) -> Hop:
     question = asked(station)
     by = "" if route.error else known.authors.of_route(station.host, route)
-    over = route.kind == "unicast" and question.header.ttl == 1
-    why = "its TTL is over" if over else f"no rule that the kernel traces drops it; route {route}"
+    over = route.kind == "unicast" and _ttl(station) <= 1
+    why = TTL_OVER if over else f"no rule that the kernel traces drops it; route {route}"
     # From Linux 6.14, a look-up that rp_filter refuses has a blackhole's error.
     filtered = route.error == BLACKHOLE and station.host in known.filtering
     cause = RP_FILTER if filtered else route.error or why
@@ -124,6 +126,15 @@ def _lost(station: Station, route: RouteTaken, known: Known) -> Hop:
         station.host, Action.LOST, question.header, dev=station.iif, cause=cause, by="" if over else by,
         mark=question.mark, command=commands.route(known.lab, question),
     )  # fmt: skip
+
+
+def _ttl(station: Station) -> int:
+    """The packet's TTL when it is to be forwarded: as its last chain met it, or as a rule of that set it."""
+    last = station.visits[-1] if station.visits else None
+    if not last or last.hook != PREROUTING:
+        return station.entered.ttl
+    given = [int(found[1] or found[2]) for match in last.matches if (found := _TTL.search(match.rule))]
+    return given[-1] if given else last.header.ttl
 
 
 def _received(station: Station, known: Known) -> Hop:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from nslab.dataclass import replace as changed
 from nslab.objects.base import Add
-from nslab.objects.inet import Address, Blackhole, Route
+from nslab.objects.inet import Address
 from nslab.objects.ipvs import Server
 from nslab.objects.links import Bridge, Veth
 from nslab.objects.names import SWITCH, host
+from nslab.objects.routes import Blackhole, Route
 from nslab.objects.tunnels import Ipip, Tun, Vxlan
 from nslab.trace.branch import LO, ended, header_of
 from nslab.trace.hops import BLACKHOLE, NO_ROUTE, Action, End, Hop

@@ -40,16 +40,13 @@ class SavedChains:
 
     rules: Mapping[tuple[str, str], Sequence[str]]
     policies: Mapping[tuple[str, str], str]
-
-    def listed(self) -> list[ListedRule]:
-        """The rules, each with a number of its own."""
-        places = [(place, number) for place, rules in self.rules.items() for number in range(len(rules))]
-        return [ListedRule("ip", *place, handle) for handle, (place, _) in enumerate(places, 1)]
+    listed: Sequence[ListedRule]
+    """The rules, each with a number of its own."""
 
     def texts(self) -> dict[tuple[str, int], str]:
         """By table and number: the rule."""
         every = (text for rules in self.rules.values() for text in rules)
-        return {(one.table, one.handle): text for one, text in zip(self.listed(), every, strict=True)}
+        return {(one.table, one.handle): text for one, text in zip(self.listed, every, strict=True)}
 
 
 def saved(text: str) -> SavedChains:
@@ -66,7 +63,8 @@ def saved(text: str) -> SavedChains:
             policies[table, words[0][1:]] = words[1].lower()
         elif words[0] == "-A":
             rules.setdefault((table, words[1]), []).append(words[2] if len(words) > 2 else "")
-    return SavedChains(rules, policies)
+    places = [place for place, own in rules.items() for _ in own]
+    return SavedChains(rules, policies, [ListedRule("ip", *place, handle) for handle, place in enumerate(places, 1)])
 
 
 def u32(place: int, value: bytes) -> list[str]:
@@ -142,7 +140,7 @@ def events(lines: Iterable[tuple[Logged, int]], chains: SavedChains, own: str) -
 
     A packet begins with an event of `own`, the table that nf_tables' trace has for its signs.
     """
-    handles = dict(zip(_places(chains), (one.handle for one in chains.listed()), strict=True))
+    handles = dict(zip(_places(chains), (one.handle for one in chains.listed), strict=True))
     reader = _Reader(own, chains, handles)
     for one, mark in lines:
         reader.read(one, mark)

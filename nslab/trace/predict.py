@@ -14,9 +14,8 @@ from nslab.probes.probe import Kind
 from nslab.quote import fill
 from nslab.trace.balanced import balanced
 from nslab.trace.branch import LO, Branch, Nat, ended, header_of, times
-from nslab.trace.hops import NO_FORWARDING, Action, End, Hop
+from nslab.trace.hops import NO_FORWARDING, TTL_OVER, Action, End, Hop, route_cause
 from nslab.trace.rules.packet import ICMP, TCP, UDP, HookPacket
-from nslab.trace.walk import HOPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,8 +26,10 @@ if TYPE_CHECKING:
     from nslab.trace.observed import Header, RouteTaken
     from nslab.trace.predicted_host import PredictedHosts
 
-_KINDS = {Kind.TCP: (TCP, 60), Kind.UDP: (UDP, 49), Kind.ICMP: (ICMP, 44)}
+_KINDS = {Kind.TCP: (TCP, 60), Kind.UDP: (UDP, 49), Kind.ICMP: (ICMP, 44), Kind.MTU: (ICMP, 44)}
 """Protocol, and the length in bytes of the packet that `trace` sends."""
+HOPS = 32
+"""The maximum number of hops; a packet that has not arrived by then is in a loop."""
 IPIP = 4
 CIRCLE = "it goes in a circle"
 
@@ -74,13 +75,14 @@ class Predictor(ABC):
 
     def journeys(self, ns: str, target: TraceTarget) -> list[Predicted]:
         """All journeys of a packet from a host, with the reply of what is delivered."""
+        return [*self.each(ns, target)]
+
+    def each(self, ns: str, target: TraceTarget) -> Iterator[Predicted]:
+        """The same, one after the other."""
         assert target.address
         packet = probe(self.hosts.source(ns, target.address), target)
-        return [
-            predicted(back)
-            for there in self.send(Branch(packet, ns, packet.flow))
-            for back in (self.send(reply(there)) if there.end is End.DELIVERED else [there])
-        ]
+        for there in self.send(Branch(packet, ns, packet.flow)):
+            yield from map(predicted, self.send(reply(there)) if there.end is End.DELIVERED else [there])
 
     def send(self, branch: Branch) -> Iterator[Branch]:
         """What a host sends itself."""
@@ -103,7 +105,9 @@ class Predictor(ABC):
         """What OUTPUT translates is routed once more. `first`: the way that it had before."""
         for on, again in self.hosts.ways(after):
             way = first if again.error else again
-            sent = self.hosts.hop(branch, Action.SEND, dev=way.dev, way=way).hops
+            *before, own = self.hosts.hop(branch, Action.SEND, dev=way.dev, way=way).hops
+            translated = on.packet.destination != branch.packet.destination
+            sent = (*before, changed(own, cause=route_cause(first if translated else None, way)))
             mtu = self.hosts.mtu(on.ns, way.dev)
             since = (changed(hop, dev=way.dev, mtu=mtu) for hop in on.hops[len(branch.hops) :])
             moved = changed(on, hops=(*sent, *since))
@@ -161,6 +165,9 @@ class Predictor(ABC):
             return
         if way.error:
             yield self.hosts.lost(branch, dev, way.error)
+            return
+        if branch.packet.ttl <= 1:
+            yield self.hosts.lost(branch, dev, TTL_OVER)
             return
         branch = changed(branch, packet=changed(branch.packet, ttl=branch.packet.ttl - 1))
         for after in self.hosts.through(branch, "FORWARD", iif=dev, oif=way.dev):

@@ -101,15 +101,17 @@ class PredictedHosts(ABC):
         if outcome.verdict is Verdict.UNKNOWN:
             return ended(branch, End.UNKNOWN, f"{self.name(branch.ns)} has {', '.join(outcome.doubts)}")
         after = branch.packet
+        # MASQUERADE keeps a host's own address; it then shows by another port, which only a random one is for sure.
+        renumbered = outcome.packet.masquerade and bool(outcome.packet.source_ports)
         for action, same in (
             (Action.DNAT, (before.destination, before.destination_port) == (after.destination, after.destination_port)),
-            (Action.SNAT, before.source == after.source and not outcome.packet.masquerade),
+            (Action.SNAT, before.source == after.source and not renumbered),
         ):
             if not same:
                 nat, cause = chain_of(outcome.steps, translating(outcome.steps))
                 dev = where_changed(action, before.iif, before.oif)
                 branch = self.hop(branch, action, dev=dev, before=before, matches=nat, cause=cause)
-        return changed(branch, masqueraded=branch.masqueraded or outcome.packet.masquerade)
+        return changed(branch, masqueraded=branch.masqueraded or renumbered)
 
     def _stopped(self, branch: Branch, before: HookPacket, outcome: HookOutcome) -> Branch:
         action, end = _ENDS[outcome.verdict]

@@ -109,9 +109,13 @@ def both_ways(seen: WatchedPacket) -> tuple[list[Station], list[Station]]:
 
 
 def _of_the_sender(found: Iterable[Station], source: str) -> Iterator[Station]:
+    """The stations of the packet that the sender sends, which it does once."""
+    sent = False
     for station in found:
-        if not station.arrival and not station.tunnelled and station.host != source:
-            return
+        if not station.arrival and not station.tunnelled:
+            if station.host != source or sent:
+                return
+            sent = True
         yield station
 
 
@@ -160,7 +164,8 @@ def _goes_on(station: Station, one: Passing) -> bool:
         came, left = _own(before, station.tunnelled), _own(one, station.tunnelled)
         if station.tunnelled and came.source != left.source and came.target != left.target:
             return False  # it came out of one tunnel's packet, and goes into another
-        return came.ttl - left.ttl == (0 if before.astray else 1)
+        # A rule may set it; then the ends tell.
+        return came.ttl - left.ttl == (0 if before.astray else 1) or (came.ends == left.ends and not before.astray)
     if station.departure:
         return False
     before = station.arrival[-1]
@@ -219,3 +224,11 @@ def asked(station: Station) -> RouteQuestion:
     ports = entered.ports[0], target.ports[1]
     header = replace(entered, target=target.target, ports=ports)
     return RouteQuestion(station.host, header, station.iif, routed[0].mark if routed else 0)
+
+
+def asked_first(station: Station) -> RouteQuestion | None:
+    """What its host asked before its own rules gave a packet of its own another target; None if they did not."""
+    question = asked(station)
+    if station.arrival or station.tunnelled or station.entered.target == question.header.target:
+        return None
+    return RouteQuestion(station.host, station.entered)

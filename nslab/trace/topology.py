@@ -6,15 +6,17 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, TypeAlias
 
 from nslab.dataclass import dataclass, field
-from nslab.objects.inet import Address, Blackhole, Route
-from nslab.objects.links import Bridge, Device, Veth
+from nslab.objects.inet import Address
+from nslab.objects.links import Bridge, Veth
 from nslab.objects.neighbours import Fdb, Neighbour
 from nslab.objects.ports import BridgePort
+from nslab.objects.routes import Blackhole, Route
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from nslab.objects.base import KernelObject, State
+    from nslab.objects.devices import Device
     from nslab.objects.keys import Key
 
 End: TypeAlias = tuple[str, str]

@@ -49,11 +49,16 @@ def translations(station: Station, known: Known) -> Iterator[Hop]:
 
 
 def _changed(station: Station, visit: Visit | None, before: Header, after: Header, known: Known) -> Iterator[Hop]:
-    """What became of the target, then of the source. `visit`: the chain that the packet had just left."""
+    """What became of the target, then of the source. `visit`: the chain that the packet had just left.
+
+    The identifier of an echo stands for the sender's port, in the request and in the reply.
+    """
     target = replace(before, target=after.target, ports=(before.ports[0], after.ports[1]))
-    source = replace(target, source=after.source, ports=(after.ports[0], after.ports[1]))
+    if station.what is not What.REQUEST:
+        target = replace(target, identity=after.identity)
+    source = replace(target, source=after.source, ports=after.ports, identity=after.identity)
     for action, old, new in ((Action.DNAT, before, target), (Action.SNAT, target, source)):
-        if old.ends == new.ends:
+        if old.flow == new.flow:
             continue
         if visit and visit.matches and visit.hook in _HOOKS[action] and not _only_filters(visit):
             yield _by_rule(station, visit, action, old, new, known)

@@ -9,11 +9,13 @@ from nslab.compiler.networks import network
 from nslab.dataclass import dataclass
 from nslab.objects.attachment import Attachment
 from nslab.objects.base import OnDevice
-from nslab.objects.inet import Address, Route
-from nslab.objects.links import Device, Veth
+from nslab.objects.devices import Device
+from nslab.objects.inet import Address
+from nslab.objects.links import Veth
 from nslab.objects.names import host, pod_host
 from nslab.objects.namespaces import Netns
 from nslab.objects.ports import BridgePort
+from nslab.objects.routes import Route
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -41,10 +41,11 @@ def mending(plan: Plan) -> list[str]:
     return lines + [up(step.obj).strip("`") for step in plan if isinstance(step.obj, Process)][:1]
 
 
-def standing_still(stopped: Iterable[tuple[KernelObject, int]]) -> list[str]:
-    """A line for each stopped process (SIGSTOP), with its pid."""
+def standing_still(stopped: Iterable[tuple[KernelObject, int]], *, idle: bool = False) -> list[str]:
+    """A line for each stopped process (SIGSTOP), with its pid. `idle`: the process of the controllers is missing."""
     named = [(obj.host, obj.label.removeprefix("running "), pid) for obj, pid in stopped]
-    return [f"{where}: {what} is stopped (process {pid})" for where, what, pid in named]
+    lines = [f"{where}: {what} is stopped (process {pid})" for where, what, pid in named]
+    return [*lines, *(["the lab has no process of its controllers (kube-controller-manager's)"] if idle else [])]
 
 
 def unwritten(failed: Mapping[str, Mapping[str, str]]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nslab.api.duration import moment
 from nslab.api.pod_status import has_condition, is_initialized, is_sidecar, statuses
 
 if TYPE_CHECKING:
@@ -16,15 +17,19 @@ OVER = {"Succeeded": "PodCompleted", "Failed": "PodFailed"}
 """The reason why a finished pod is not ready, by its phase."""
 
 
-def conditions(pod: Object, *, sandbox: bool) -> list[Object]:
-    """The conditions of a pod with its phase and its containers' statuses. `sandbox`: whether it has one."""
+def conditions(pod: Object, *, sandbox: bool, since: float = 0.0) -> list[Object]:
+    """The conditions of a pod with its phase and its containers' statuses.
+
+    `sandbox`: whether it has one; `since`: when it became ready, in seconds since 1970.
+    """
+    time = {} if not since or _not_ready(pod) else {"lastTransitionTime": moment(since)}
     ready = _not_ready(pod)
     incomplete = _incomplete(pod)
     return [
         _condition("PodReadyToStartContainers", None if sandbox else ("", "")),
         _condition("Initialized", incomplete),
-        _condition("Ready", ready),
-        _condition("ContainersReady", ready),
+        _condition("Ready", ready) | time,
+        _condition("ContainersReady", ready) | time,
         _condition("PodScheduled", None),
     ]
 
@@ -81,6 +86,9 @@ def why_not_ready(pod: Object, report: Status) -> str:
     """
     if has_condition(pod, "Ready") or pod["status"].get("phase") == "Succeeded":
         return ""
+    for each in pod["status"].get("conditions", ()):
+        if each.get("reason") == "Unschedulable":
+            return str(each.get("message", ""))
     if not statuses(pod, "containerStatuses"):
         return "its containers are not created yet"
     return "; ".join(_whys(pod, report.get("containers", {})))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nslab.api.cells import NONE, labels, selector
 from nslab.api.pod_status import pod_status
-from nslab.api.tables import NONE, columns, labels, selector
+from nslab.api.tables import columns
 from nslab.api.words import printable
-from nslab.lab.selection import owned
+from nslab.controllers.rollout import QUARTER
+from nslab.lab.history import revision_of
+from nslab.lab.selection import owned, owners
 from nslab.lab.views import FINISHED
 from nslab.views.events import lines_about
 from nslab.views.table import table
@@ -197,8 +200,10 @@ def _set(one: Object, there: Sequence[Object], now: float) -> Iterator[Pair]:
     spec, template = one["spec"], one["spec"].get("template", {})
     found = spec.get("selector")
     yield "Selector", labels(found) if one["kind"] == "ReplicationController" else selector(found)
+    if one["kind"] == "Deployment":
+        yield from _strategy(one)
     for column in columns(one["kind"]):
-        if column.name not in ("NAME", "AGE", "NODE SELECTOR"):
+        if column.name not in ("NAME", "AGE", "NODE SELECTOR") and one["kind"] != "Deployment":
             yield column.name.capitalize(), column.cell(one, now)
     if one["kind"] == "Job":
         yield from _job(one)
@@ -209,7 +214,42 @@ def _set(one: Object, there: Sequence[Object], now: float) -> Iterator[Pair]:
     inside: list[Pair] = [("Labels", _words(template.get("metadata", {}).get("labels")))]
     containers = [line for each in template.get("spec", {}).get("containers", ()) for line in _container(each, None)]
     yield "", [*_lines(inside, "  "), "  Containers:", *(f"  {line}" for line in containers)]
+    if one["kind"] == "Deployment":
+        *old, new = [_created(each) for each in _by_revision(one, there)] or [NONE]
+        yield "OldReplicaSets", ", ".join(old) or NONE
+        yield "NewReplicaSet", new
     yield "Pods", [printable(f"{each['metadata']['name']} ({pod_status(each)})") for each in owned(one, there)] or NONE
+
+
+def _strategy(one: Object) -> Iterator[Pair]:
+    spec, status = one["spec"], one.get("status", {})
+    fields = ("updatedReplicas", "replicas", "availableReplicas", "unavailableReplicas")
+    words = zip(fields, ("updated", "total", "available", "unavailable"), strict=True)
+    counts = [f"{spec.get('replicas', 1)} desired", *(f"{status.get(field, 0)} {word}" for field, word in words)]
+    strategy = spec.get("strategy") or {}
+    kind, rolling = strategy.get("type") or "RollingUpdate", strategy.get("rollingUpdate") or {}
+    yield "Replicas", " | ".join(counts)
+    yield "StrategyType", printable(str(kind))
+    yield "MinReadySeconds", str(spec.get("minReadySeconds", 0))
+    if kind == "RollingUpdate":
+        most = (f"{rolling.get(field, QUARTER)} max {word}" for field, word in SURGES)
+        yield "RollingUpdateStrategy", printable(", ".join(most))
+
+
+SURGES = (("maxUnavailable", "unavailable"), ("maxSurge", "surge"))
+
+
+def _by_revision(deployment: Object, there: Sequence[Object]) -> list[Object]:
+    """The ReplicaSets of a Deployment, the newest last."""
+    namespace, name = deployment["metadata"].get("namespace"), deployment["metadata"]["name"]
+    sets = [one for one in there if one["kind"] == "ReplicaSet" and one["metadata"].get("namespace") == namespace]
+    mine = [one for one in sets if ("Deployment", name) in owners(one)]
+    return sorted(mine, key=revision_of)
+
+
+def _created(one: Object) -> str:
+    counts = f"{one.get('status', {}).get('replicas', 0)}/{one['spec'].get('replicas', 0)} replicas created"
+    return f"{one['metadata']['name']} ({counts})"
 
 
 def _job(one: Object) -> Iterator[Pair]:

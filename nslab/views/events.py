@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.api.duration import moment, since
 from nslab.api.words import printable
+from nslab.controllers.events import SOURCES
 from nslab.views.table import table
 
 if TYPE_CHECKING:
@@ -13,15 +14,17 @@ if TYPE_CHECKING:
 
     Object = dict[str, Any]
 
-WARNINGS = frozenset(("BackOff", "Failed", "FailedPostStartHook", "FailedPreStopHook", "Unhealthy"))
+WARNINGS = frozenset(("BackOff", "Failed", "FailedPostStartHook", "FailedPreStopHook", "FailedScheduling", "Unhealthy"))
 """The reasons of what goes wrong; all else is Normal."""
 SCHEDULER = "default-scheduler"
+VERSIONS = {"ReplicationController": "v1", "Job": "batch/v1", "CronJob": "batch/v1"}
+"""The apiVersion of the kinds that are not in apps/v1."""
 
 
 def event(node: str, record: Mapping[str, Any]) -> Object:
     """The Event (core/v1) of a node's record, see nslab.components.kubelet.events."""
     namespace, pod, path = record["namespace"], record["pod"], record["path"]
-    by = SCHEDULER if record["reason"] == "Scheduled" else "kubelet"
+    by = SCHEDULER if record["reason"] in ("Scheduled", "FailedScheduling") else "kubelet"
     about = {"kind": "Pod", "namespace": namespace, "name": pod, "uid": record["uid"], "apiVersion": "v1"}
     name = f"{pod}.{int(record['first'] * 1e9):x}"
     return {
@@ -39,6 +42,32 @@ def event(node: str, record: Mapping[str, Any]) -> Object:
         "eventTime": None,
         "reportingComponent": by,
         "reportingInstance": node if by == "kubelet" else "",
+    }
+
+
+def controller_event(record: Mapping[str, Any]) -> Object:
+    """The Event of what a controller has done, see nslab.linux.controller_events."""
+    kind, name = record["kind"], record["name"]
+    about = {"kind": kind, "namespace": record["namespace"], "name": name, "apiVersion": VERSIONS.get(kind, "apps/v1")}
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {
+            "name": f"{name}.{int(record['first'] * 1e9):x}",
+            "namespace": record["namespace"],
+            "creationTimestamp": moment(record["first"]),
+        },
+        "involvedObject": about,
+        "reason": record["reason"],
+        "message": record["message"],
+        "source": {"component": SOURCES[kind]},
+        "firstTimestamp": moment(record["first"]),
+        "lastTimestamp": moment(record["last"]),
+        "count": record["count"],
+        "type": "Warning" if record["warning"] else "Normal",
+        "eventTime": None,
+        "reportingComponent": SOURCES[kind],
+        "reportingInstance": "",
     }
 
 

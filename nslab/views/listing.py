@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from nslab.api import tables
+from nslab.api.cells import labels
 from nslab.api.words import printable
 from nslab.lab.selection import resource
 from nslab.views.table import padded, table, width
@@ -82,7 +83,7 @@ class Listing:
             row["NAME"] = f"{resource(one)}/{row['NAME']}"
         if self.namespaces and one["metadata"].get("namespace"):
             row = {"NAMESPACE": one["metadata"]["namespace"], **row}
-        return row | ({"LABELS": printable(tables.labels(one["metadata"].get("labels")))} if self.labels else {})
+        return row | ({"LABELS": printable(labels(one["metadata"].get("labels")))} if self.labels else {})
 
     def _named(self, one: Object) -> dict[str, str]:
         metadata = one["metadata"]

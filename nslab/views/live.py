@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections import Counter
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nslab.api.duration import moment
@@ -11,18 +11,16 @@ from nslab.api.pod_status import has_condition
 from nslab.compiler.endpoints import resolve
 from nslab.dataclass import replace
 from nslab.lab import creation, dump, node_selector
-from nslab.lab.jobs import COMPLETE
-from nslab.lab.replica_sets import replica_set
-from nslab.lab.types import DAEMON_SET, ONE_NUMBER
 from nslab.lab.views import FINISHED
+from nslab.views.controllers import controllers, with_active_jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from nslab.api.pod_types import Pod
     from nslab.api.service_types import Service
     from nslab.lab.stream import Documents
-    from nslab.lab.types import Controller, Lab, Node
+    from nslab.lab.types import Lab, Node
     from nslab.proxy.model import Endpoint, Port, ServiceInfo
 
 
@@ -51,11 +49,11 @@ def objects(lab: Lab, live: Live) -> list[Object]:
         *(node(one, running=one.name in live.nodes) for one in lab.nodes),
         *_namespaces(found),
         *(one.value for one in found.services),
-        *_controllers(lab, live),
+        *controllers(lab, live.pods, time.time()),
         *live.pods.values(),
         *(one.value for one in found.slices),
         *_slices(lab, live),
-        *(one.value for one in found.others if one.kind != "Namespace"),
+        *(with_active_jobs(one.value, lab) for one in found.others if one.kind != "Namespace"),
     ]
     times = dict(lab.created)
     return [_aged(one, times, times.get(creation.LAB, live.created)) for one in made]
@@ -105,44 +103,6 @@ def _namespaces(found: Documents) -> Iterator[Object]:
         document = written.get(name, {})
         metadata = {**document.get("metadata", {}), "name": name}
         yield {"apiVersion": "v1", "kind": "Namespace", **document, "metadata": metadata, "status": {"phase": "Active"}}
-
-
-def _controllers(lab: Lab, live: Live) -> Iterator[Object]:
-    """The controllers, and the ReplicaSet of each Deployment, which has the Deployment's pods."""
-    owned: dict[str, list[Object]] = {}
-    for pod in lab.pods:
-        owned.setdefault(pod.owner, []).append(live.pods[f"{pod.namespace}/{pod.name}"])
-    for one in lab.controllers:
-        status = _status(one, owned.get(one.owner_name, []))
-        yield {**dump.controller(one), "status": status}
-        if one.kind == "Deployment":
-            yield {**replica_set(one), "status": status}
-
-
-def _status(controller: Controller, pods: Sequence[Object]) -> Object:
-    """How many of a controller's pods there are, and are ready."""
-    ready, count = sum(has_condition(one, "Ready") for one in pods), len(pods)
-    if controller.kind == DAEMON_SET:
-        names = ("desiredNumberScheduled", "currentNumberScheduled", "updatedNumberScheduled")
-        return {**dict.fromkeys(names, count), "numberReady": ready, "numberAvailable": ready}
-    if controller.kind in ONE_NUMBER:
-        numbers = {"replicas": count, "updatedReplicas": count, "readyReplicas": ready, "availableReplicas": ready}
-        return {name: number for name, number in numbers.items() if number}
-    return _job_status(controller, Counter(one["status"]["phase"] for one in pods))
-
-
-def _job_status(job: Controller, phases: Counter[str]) -> Object:
-    """A Job's status. `phases`: how many of its pods are in which phase; its document keeps that it has failed."""
-    kept = job.document.get("status", {})
-    done = max(phases["Succeeded"], kept.get("succeeded", 0))
-    conditions = [COMPLETE] if 0 < job.replicas <= done else []
-    failed = max(phases["Failed"], kept.get("failed", 0))
-    return {
-        "succeeded": done,
-        "active": phases["Pending"] + phases["Running"],
-        **({"failed": failed} if failed else {}),
-        **({"conditions": found} if (found := kept.get("conditions") or conditions) else {}),
-    }
 
 
 def _slices(lab: Lab, live: Live) -> Iterator[Object]:

@@ -57,7 +57,18 @@ def live_pod(pod: Pod, report: Status, running: Iterable[str], created: float | 
         status |= {"podIP": str(pod.assigned), "podIPs": [{"ip": str(pod.assigned)}]}
     metadata = {**({} if created is None else {"creationTimestamp": moment(created)}), **document["metadata"]}
     whole = {**document, "metadata": metadata, "status": status}
-    return {**whole, "status": {**status, "conditions": conditions(whole, sandbox=sandbox)}}
+    found = conditions(whole, sandbox=sandbox, since=report.get("since", 0.0))
+    return {**whole, "status": {**status, "conditions": found}}
+
+
+def pending_pod(pod: Pod, message: str, created: float) -> Object:
+    """A pod that waits for a node. `message`: the scheduler's. `created`: in seconds since 1970; 0: nobody knows."""
+    document = dump.pod(pod)
+    if created:
+        document["metadata"] = {"creationTimestamp": moment(created), **document["metadata"]}
+    why = {"reason": "Unschedulable", "message": message}
+    condition = {"type": "PodScheduled", "status": "False", **why}
+    return {**document, "status": {"phase": "Pending", "conditions": [condition], "containerStatuses": []}}
 
 
 def _waits_for_another(pod: Pod, report: Status) -> bool:
@@ -85,7 +96,7 @@ def pod_row(pod: Object, now: float) -> dict[str, Any]:
         "secondsSinceRestart": int(now - last) if last else None,
         "ageSeconds": int(now - seconds_of(created)) if created else None,
         "ip": status.get("podIP", ""),
-        "node": pod["spec"]["nodeName"],
+        "node": pod["spec"].get("nodeName", ""),
         "containerStatuses": status["containerStatuses"],
         "initContainerStatuses": status.get("initContainerStatuses", []),
     }
@@ -102,8 +113,8 @@ def columns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "status": row["status"],
             "restarts": restarts_text(row["restarts"], row["secondsSinceRestart"]),
             "age": "<none>" if row["ageSeconds"] is None else duration(row["ageSeconds"]),
-            "ip": row["ip"],
-            "node": row["node"],
+            "ip": row["ip"] or "<none>",
+            "node": row["node"] or "<none>",
         }
         for row in rows
     ]

@@ -7,10 +7,10 @@ import re
 from functools import cmp_to_key
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nslab.api.cells import NONE
 from nslab.api.jsonpath import relaxed
 from nslab.api.jsonpath_values import found, rendered
 from nslab.api.quantity import thousandths, whole
-from nslab.api.tables import NONE
 from nslab.api.words import printable
 from nslab.errors import UsageError
 from nslab.views.table import table

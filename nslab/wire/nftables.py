@@ -12,12 +12,12 @@ from nslab.wire.netlink import attribute, attributes, message, messages, numbere
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 NETLINK_NETFILTER, TRACE_GROUP = 12, 9
 _SUBSYSTEM = 10 << 8
 _BEGIN, _END = 0x10, 0x11
-_NEW_TABLE, _NEW_CHAIN, _NEW_RULE, _TRACE = (_SUBSYSTEM | number for number in (0, 3, 6, 17))
+_NEW_TABLE, _DELETE_TABLE, _NEW_CHAIN, _NEW_RULE, _TRACE = (_SUBSYSTEM | number for number in (0, 2, 3, 6, 17))
 LIST_CHAINS, LIST_RULES = _SUBSYSTEM | 4, _SUBSYSTEM | 7
 _CREATE, _ACK, _APPEND = 0x400, 0x4, 0x800
 _GENERIC = struct.Struct("=BB2s")  # struct nfgenmsg: family, version, resource (big endian)
@@ -92,6 +92,15 @@ def tracing(table: str, needles: Iterable[Needle]) -> list[bytes]:
         for needle in rules:
             body = text(1, table) + text(2, name) + _nested(4, _expressions(needle))
             batch.append(_message(_NEW_RULE, _CREATE | _APPEND, body))
+    return _transaction(batch)
+
+
+def not_tracing(table: str) -> list[bytes]:
+    """The messages of a transaction that removes `table`."""
+    return _transaction([_message(_DELETE_TABLE, 0, text(1, table))])
+
+
+def _transaction(batch: Sequence[bytes]) -> list[bytes]:
     resource = struct.pack(">H", _SUBSYSTEM >> 8)
     begin, end = (message(kind, 0, _GENERIC.pack(0, 0, resource)) for kind in (_BEGIN, _END))
     every = [begin, *batch, end]

@@ -224,3 +224,9 @@ BREAKS = {
         ("web-2's server on port 8080 takes connections, and hangs", "look at web-2"),
         (PROXY, SERVER, OTHERS, *NODE1, *NODE2, *NETWORK)),
 }  # fmt: skip
+
+BESIDE = (
+    "prohibit", "iptables of a bridge", "no forwarding of one interface", "no answers to pings", "port blocked",
+    "a node's address twice",
+)  # fmt: skip
+"""Breaks by what no packet of the lab needs. Of all others `probe` never says that it differs beside the way."""

@@ -23,7 +23,7 @@ from nslab.lab.types import Encapsulation, ProxyMode
 from nslab.linux import owned
 from nslab.linux.kernel import LinuxKernel
 from nslab.linux.netns import Namespaces
-from nslab.objects.inet import Address, Blackhole, Route
+from nslab.objects.inet import Address
 from nslab.objects.ipset import IpSet, SetMember
 from nslab.objects.iptables import Chain, Jump
 from nslab.objects.links import Bridge, Veth
@@ -32,6 +32,7 @@ from nslab.objects.needs import HostFeatures
 from nslab.objects.neighbours import Fdb, Neighbour
 from nslab.objects.ports import BridgePort, LinkUp
 from nslab.objects.process import Process
+from nslab.objects.routes import Blackhole, Route
 from nslab.objects.sysctl import Sysctl
 from nslab.objects.tunnels import Tun, Vxlan
 

@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import secrets
+import select
+import signal
 import subprocess
 import sys
 import time
@@ -65,6 +67,16 @@ def until(true: Callable[[], object], seconds: float = 10.0) -> None:
     while not true():
         assert time.monotonic() < deadline, f"not within {seconds} s"
         time.sleep(PAUSE)
+
+
+def kill(pid: int) -> None:
+    """Kill a process, and return when it has ended: until then it is there for whoever looks."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        assert select.select([pidfd], [], [], scaled(10))[0]
+    finally:
+        os.close(pidfd)
 
 
 def nslab(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kernel.labkit import OwnLab, nslab
+from tests.kernel.labkit import OwnLab, nslab, until
 
 pytestmark = pytest.mark.root
 
@@ -49,7 +49,7 @@ spec: {ports: [{port: 80}]}
 
 def test_what_is_said_elsewhere_is_in_its_environment_from_its_start(one_node: OwnLab) -> None:
     one_node.up()
-    assert nslab("logs", f"{one_node.name}/web").stdout == "at 10.96.0.77 in blue\n"
+    until(lambda: nslab("logs", f"{one_node.name}/web").stdout == "at 10.96.0.77 in blue\n")
     address = one_node.in_pod("web", "ip -4 -o address show dev eth0").split()[3].partition("/")[0]
     kept = f"blue 5432 tcp {address} 443"
     assert (

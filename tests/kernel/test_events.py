@@ -8,6 +8,7 @@ import queue
 import signal
 import subprocess
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -51,10 +52,18 @@ class Heard:
 
     def next(self, host: str, kind: str, *words: str) -> dict[str, Any]:
         """The next event of a kind with some words in it; those before it are forgotten."""
-        while True:
-            event: dict[str, Any] = json.loads(self._lines.get(timeout=scaled(10)))
-            if (event["host"], event["kind"]) == (host, kind) and all(word in event["text"] for word in words):
-                return event
+        return self.each((host, kind, *words))[0]
+
+    def each(self, *wanted: tuple[str, ...]) -> list[dict[str, Any]]:
+        """The next event of each host and kind with some words in it, in whatever order they come."""
+        found: dict[tuple[str, ...], dict[str, Any]] = {}
+        deadline = time.monotonic() + scaled(10)
+        while len(found) < len(wanted):
+            event: dict[str, Any] = json.loads(self._lines.get(timeout=max(0.0, deadline - time.monotonic())))
+            for host, kind, *words in wanted:
+                if (event["host"], event["kind"]) == (host, kind) and all(word in event["text"] for word in words):
+                    found.setdefault((host, kind, *words), event)
+        return [found[one] for one in wanted]
 
     def end(self) -> str:
         """End it; what it said at last."""
@@ -128,8 +137,10 @@ def test_pods_and_endpoints(lab: OwnLab, heard: Heard) -> None:
     assert heard.next("node1", "pod", "default/pod-b", "terminating")["action"] == "changed"
     assert heard.next("node1", "pod", "default/pod-b")["pod"] == "default/pod-b"
     lab.up()
-    assert heard.next("", "endpoint", "20.111.156.7:8080 default/pod-b, ready")["service"] == "default/svc-b"
-    heard.next("node1", "route", "20.111.156.7", "(pod-b)")
+    endpoint, _ = heard.each(
+        ("", "endpoint", "20.111.156.7:8080 default/pod-b, ready"), ("node1", "route", "20.111.156.7", "(pod-b)")
+    )
+    assert endpoint["service"] == "default/svc-b"
 
 
 def test_it_ends_by_itself(lab: OwnLab) -> None:

@@ -22,7 +22,7 @@ from nslab.lab.find import find
 from nslab.linux.netns import Namespaces, named
 from nslab.linux.stored_lab import stored_lab
 from nslab.linux.timeouts import scaled
-from tests.kernel.labkit import IN_A_WORLD_OF_ITS_OWN, ROOT, OwnLab, nslab, nslabs
+from tests.kernel.labkit import IN_A_WORLD_OF_ITS_OWN, ROOT, OwnLab, nslab, nslabs, until
 from tests.unit.cli.test_complete import offered
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def test_a_pod_typed_as_kubectl_has_it_is_recognized(lab: RunningLab) -> None:
         done = nslab(*call)
         assert (done.returncode, done.stdout, done.stderr) == (2, "", sentence)
     done = nslab("exec", lab.name, "nosuch", "--", "true")
-    assert done.stderr == f"nslab: {lab.name} names no host: write LAB/HOST; as in calico-two-node/pod-b\n"
+    assert done.stderr == f"nslab: {lab.name} names no host: write LAB/HOST; as in {lab.name}/client\n"
     done = nslab("shell", f"{lab.name}/pod-b", "true")
     assert (done.returncode, done.stderr.splitlines()[-1]) == (2, "Error: Got unexpected extra argument (true)")
     assert nslab("logs", f"{lab.name}/pod-b", "app").stdout == nslab("logs", f"{lab.name}/pod-b", "-c", "app").stdout
@@ -169,8 +169,7 @@ def test_diff_right_after_a_change_waits_for_what_goes(lab: RunningLab) -> None:
 def test_logs_of_all_pods_with_a_label(lab: RunningLab) -> None:
     lab.apply(POD.replace("guest,", "guest-1,") + "---\n" + POD.replace("guest,", "guest-2,"), wait=True)
     both = [f"[pod/guest-{number}/c] hello from guest-{number}" for number in (1, 2)]
-    done = nslab("logs", lab.name, "-l", "app=guest", "--prefix")
-    assert (done.returncode, done.stdout.splitlines()) == (0, both), done.stderr
+    until(lambda: nslab("logs", lab.name, "-l", "app=guest", "--prefix").stdout.splitlines() == both)
     assert nslab("logs", lab.name, "-l", "app=guest", "--tail=0").stdout == ""
     assert nslab("logs", lab.name, "-l", "app=x").stderr == "No resources found in default namespace.\n"
     assert nslab("logs", f"{lab.name}/guest-1", "-l", "app=guest").returncode == 2

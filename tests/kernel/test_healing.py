@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -234,7 +235,8 @@ def test_a_container_that_waits_is_mended_when_its_node_is_killed(lab: RunningLa
 
     def waits() -> bool:
         if pid := lab.processes().get("pod-b container/app"):
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it ended a moment ago
+                os.kill(pid, signal.SIGKILL)
         return state() == "waiting"
 
     lab.wait(waits)
@@ -251,7 +253,8 @@ def test_processes_are_mended(lab: RunningLab, what: str) -> None:
     victims, anew, sentence = KILLED[what]
     before = lab.processes()
     for victim in victims:
-        os.kill(before[victim], signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it ended with another one
+            os.kill(before[victim], signal.SIGKILL)
     lab.wait(lambda: not lab.processes().items() & {victim: before[victim] for victim in victims}.items())
     assert any(line.startswith(sentence) for line in lab.diff())
     healed(lab)
@@ -329,7 +332,8 @@ def test_everything_at_once(lab: RunningLab) -> None:
     for host, command in (broken for broken, _ in NETWORK.values()):
         subprocess.run(["ip", "netns", "exec", netns(lab.name, host), "sh", "-c", command], capture_output=True)
     for pid in lab.processes().values():
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it ended with another one
+            os.kill(pid, signal.SIGKILL)
     assert lab.diff() != []
     healed(lab)
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.kernel.labkit import NSLAB, ROOT, nslab, until
+from tests.kernel.labkit import NSLAB, ROOT, kill, nslab, until
 
 if TYPE_CHECKING:
     from nslab.pytest_plugin.running import RunningLab
@@ -86,7 +84,7 @@ def test_one_after_the_other(lab: RunningLab) -> None:
 
 def test_a_dead_kubelets_successor_runs_none_again(lab: RunningLab) -> None:
     before = {name: pid for name, pid in lab.processes().items() if name.startswith("ordered ")}
-    os.kill(lab.processes()["node1 node"], signal.SIGKILL)
+    kill(lab.processes()["node1 node"])
     lab.mend()
     assert {name: pid for name, pid in lab.processes().items() if name.startswith("ordered ")} == before
     assert lab.diff() == []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.kernel.labkit import nslab
+from tests.kernel.labkit import kill, nslab
 
 if TYPE_CHECKING:
     from nslab.pytest_plugin.running import RunningLab
@@ -90,7 +90,7 @@ def test_the_log_tells_what_ndots_costs(lab: RunningLab) -> None:
 
 @pytest.mark.parametrize("role", ["control control", "node1 node", "node2 kube-proxy"])
 def test_names_are_there_whoever_is_killed(lab: RunningLab, role: str) -> None:
-    os.kill(lab.processes()[role], signal.SIGKILL)
+    kill(lab.processes()[role])
     assert addresses(lab, "pod-d", "svc-b") == ["10.103.9.116"]
     lab.mend()
     assert role in lab.processes()

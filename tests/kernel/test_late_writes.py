@@ -6,7 +6,6 @@ With NSLAB_SLOW set, 200 times each.
 from __future__ import annotations
 
 import os
-import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +14,7 @@ from nslab.app import change
 from nslab.app.drift import drift_of
 from nslab.linux.processes.control import ControlClient
 from nslab.pytest_plugin.labs import Labs
-from tests.kernel.labkit import OwnLab, pids, until
+from tests.kernel.labkit import OwnLab, kill, pids, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,7 +151,7 @@ def test_apply(lab: RunningLab) -> None:
 @pytest.mark.lab("calico-two-node")
 def test_a_killed_kube_proxy_stays_dead_until_up(lab: RunningLab) -> None:
     """Whatever kubectl changes: its rules go stale, as on a real node."""
-    os.kill(pids(lab.name)["node2 kube-proxy"], signal.SIGKILL)
+    kill(pids(lab.name)["node2 kube-proxy"])
     done = change.apply(lab.name, SERVICE.format(8000))
     assert (done.lines, done.late) == (("service/late created",), ("node2",))
     assert "node2 kube-proxy" not in pids(lab.name)

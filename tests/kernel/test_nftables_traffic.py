@@ -18,11 +18,12 @@ from dumps import real
 from labkit import until
 
 from nslab.compiler.items import objects
-from nslab.objects.inet import Address, Route
+from nslab.objects.inet import Address
 from nslab.objects.links import Veth
 from nslab.objects.namespaces import Netns
 from nslab.objects.plan import diff, transactions
 from nslab.objects.ports import LinkUp
+from nslab.objects.routes import Route
 from nslab.objects.sysctl import Sysctl
 from nslab.proxy import nftables
 from nslab.proxy.mode import whole

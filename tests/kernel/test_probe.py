@@ -19,9 +19,9 @@ from nslab.linux.netns import Namespaces
 from nslab.linux.prober.hosts import ask
 from nslab.objects.names import cali, netns
 from nslab.probes import Kind, Outcome, Survey, survey
+from nslab.probes.evidence import question
+from nslab.trace.conversation import Conversations
 from nslab.trace.explain import explain
-from nslab.trace.topology import topology
-from nslab.trace.walk import depends
 from nslab.views.matrix import cells, seen
 from tests.kernel.labkit import nslab, until
 
@@ -48,11 +48,12 @@ def wrong(lab: RunningLab) -> dict[tuple[str, str], str]:
     """Every cell that is not as it should be, each with the explanation of its first wrong answer."""
     _, results = asked(lab)
     now = drift_of(lab.name)
-    world = topology(now.want)
+    conversations = Conversations(now.lab.name, now.want)
     shown: dict[tuple[str, str], str] = {}
     for result in results:
         if result.wrong:
-            needs = depends(now.lab, result.probe, world)
+            journeys = conversations.journeys(question(result.probe))
+            needs = conversations.needs(journeys, result.probe.port)
             shown.setdefault(result.probe.pair, explain(result, needs, now.plan, now.unmanaged).sentence)
     words = cells(results)
     return {pair: f"{words[pair].removeprefix('FAIL ')} | {why}" for pair, why in shown.items()}

@@ -23,7 +23,8 @@ from nslab.linux.netns import Namespaces
 from nslab.linux.observe.nft import tables
 from nslab.objects.fake.kernel import FakeKernel
 from nslab.objects.namespaces import Netns
-from nslab.objects.nft import NftChain, NftSet, NftTable, nft_restore
+from nslab.objects.nft import NftChain, NftSet, NftTable
+from nslab.objects.nft_commands import nft_restore
 from nslab.objects.plan import Add, Plan, Remove, Replace, Step, diff, invert, transactions
 from nslab.objects.script import commands
 from nslab.proxy import nftables

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.kernel.labkit import NSLAB, TWO_NODES, OwnLab, nslab, until
+from tests.kernel.labkit import NSLAB, TWO_NODES, OwnLab, kill, nslab, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,7 +90,7 @@ def test_a_node_whose_process_was_killed_goes_on_to_wait(lab: OwnLab) -> None:
     until(lambda: runs(lab, 0))
     nodes = [lab.pids()[f"{node} node"] for node in ("n1", "n2")]
     for pid in nodes:
-        os.kill(pid, signal.SIGKILL)
+        kill(pid)
     lab.write(f"{TWO_NODES.replace('NAME', lab.name)}---\n{DB}")
     with subprocess.Popen([*NSLAB, "up", lab.file], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as up:
         until(lambda: {"n1 node", "n2 node"} <= lab.pids().keys())

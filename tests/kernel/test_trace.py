@@ -15,7 +15,7 @@ from nslab.admission.load import load
 from nslab.app.change import configure
 from nslab.app.down import down
 from nslab.app.predict import predict
-from nslab.app.trace import trace
+from nslab.app.trace import trace, tracing
 from nslab.app.up import up
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import UsageError
@@ -213,6 +213,10 @@ def test_a_nodes_own_packet_has_an_entry_of_its_node(lab: Lab) -> None:
     journey = trace(lab.name, "node2", "svc/one")
     [entry] = [one for one in journey.connections if one.host == "node2"]
     assert entry.original.ends == journey.hops[0].header.ends
+    first, _, again = journey.hops[0].cause.partition("; after DNAT ")
+    assert first.startswith("route ")
+    assert address(lab, "one").rpartition(".")[0] in again
+    assert journey.hops[0].cause == predict(lab.name, "node2", "svc/one")[0].hops[0].cause
 
 
 def test_a_service_that_has_no_rule_for_the_packet_is_named(lab: Lab) -> None:
@@ -316,6 +320,40 @@ def test_a_rule_by_hand_in_kube_proxys_chain_of_nft(lab: Lab) -> None:
     assert (journey.end, only(journey, Action.DNAT).by) == (End.DELIVERED, "kube-proxy")
 
 
+def test_several_packets_of_one_tracer(lab: Lab) -> None:
+    """It reads rules again that have changed, and what waits for the next packet traces none."""
+    drop = f"FORWARD -d {address(lab, 'one')} -m comment --comment mine -j DROP"
+    configured(lab, "iptables", "IPIP")
+    with tracing(lab.name) as tracer:
+        ends = [tracer.trace("box", "svc/one").end]
+        assert "nslab-trace" not in run(lab, "node2", "nft list tables")
+        run(lab, "node2", f"iptables -I {drop}")
+        try:
+            dropped = tracer.trace("box", "svc/one")
+        finally:
+            run(lab, "node2", f"iptables -D {drop}")
+        found = [tracer.trace("box", to) for to in ("svc/one", "two-1:8080", "svc/one")]
+    assert (dropped.end, dropped.hops[-1].matches[-1].comment) == (End.DROPPED, "mine")
+    assert {*ends, *(journey.end for journey in found)} == {End.DELIVERED}
+    assert [journey.deviation for journey in found] == ["", "", ""]
+    assert [str(journey.hops[0].header.target) for journey in found] == [
+        "10.96.1.1",
+        address(lab, "two-1"),
+        "10.96.1.1",
+    ]
+    assert actions(found[0]) == TUNNEL
+
+
+def test_a_tracer_sees_a_lab_that_was_changed(lab: Lab) -> None:
+    with tracing(lab.name) as tracer:
+        configured(lab, "iptables", "IPIP")
+        tunnelled = tracer.trace("box", "svc/one")
+        configured(lab, "nftables", "None")
+        direct = tracer.trace("box", "svc/one")
+    assert (actions(tunnelled), actions(direct)) == (TUNNEL, DIRECT)
+    assert (tunnelled.deviation, direct.deviation) == ("", "")
+
+
 class Lost(NamedTuple):
     """`line` breaks `host`, `undo` takes it back. `says`: in the sentence or in what differs; `at`: the last hop."""
 
@@ -392,6 +430,10 @@ LOST = {
     "a TTL of one": Lost(
         "box", "sysctl -qw net.ipv4.ip_default_ttl=1", "", End.UNREACHABLE, ("node2", Action.LOST),
         ("node2 does not pass it on: its TTL is over",)),
+    "a rule that sets the TTL to one": Lost(
+        "node2", "nft add table ip mine; nft add chain ip mine p '{type filter hook prerouting priority -150;}'; "
+        "nft add rule ip mine p ip daddr 10.96.1.1 ip ttl set 1", "nft delete table ip mine", End.UNREACHABLE,
+        ("node2", Action.LOST), ("node2 does not pass it on: its TTL is over",)),
     "nobody has the address": Lost(
         "one", "ip addr del ONE/32 dev eth0", "", End.LOST, ("one", Action.LOST), ("one has no address ONE/32",)),
     "nobody listens": Lost("node1", "true", "", End.REFUSED, ("box", Action.RECEIVE), (

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 
 import pytest
 
-from tests.kernel.labkit import OwnLab, nslab, until
+from tests.kernel.labkit import OwnLab, kill, nslab, until
 
 pytestmark = pytest.mark.root
 
@@ -77,7 +75,7 @@ def test_an_empty_folder_lives_as_long_as_its_pod(one_node: OwnLab) -> None:
     one_node.in_pod("web", "echo kept >/data/x; touch /data/end", "app")
     until(lambda: restarts(one_node) == 1)
     assert one_node.in_pod("web", "cat /data/x", "app") == "kept"
-    os.kill(int(one_node.sh("n1", "pgrep -f 'nslab-node n1'").split()[0]), signal.SIGKILL)
+    kill(int(one_node.sh("n1", "pgrep -f 'nslab-node n1'").split()[0]))
     one_node.up()
     one_node.in_pod("web", "touch /data/end", "app")
     until(lambda: restarts(one_node) == 2, 25)  # the back-off of ten seconds outlives the node's process

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.kernel.labkit import TWO_NODES, OwnLab, nslab, until
+from nslab.linux.timeouts import scaled
+from tests.kernel.labkit import TWO_NODES, OwnLab, kill, nslab, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,8 +128,10 @@ def test_lists_say_why_below(lab: OwnLab, call: tuple[str, ...]) -> None:
 
 
 def test_rows_say_why(lab: OwnLab) -> None:
-    rows = json.loads(nslab("ps", lab.name, "-o", "json").stdout)
-    assert {row["name"]: bool(row["why"]) for row in rows} == dict.fromkeys(("crash", "missing", "once", "sick"), True)
+    def told() -> dict[str, bool]:
+        return {row["name"]: bool(row["why"]) for row in json.loads(nslab("ps", lab.name, "-o", "json").stdout)}
+
+    until(lambda: told() == dict.fromkeys(("crash", "missing", "once", "sick"), True))
 
 
 def test_a_change_waits_for_what_it_started_and_names_the_rest(lab: OwnLab) -> None:
@@ -138,7 +139,7 @@ def test_a_change_waits_for_what_it_started_and_names_the_rest(lab: OwnLab) -> N
     done = nslab("set", lab.name, "proxy-mode=iptables")
     line = f"not ready, and not changed by this: crash, missing, once and 1 more; `nslab ps {lab.name}` says why\n"
     assert (done.returncode, done.stderr) == (0, line)
-    assert time.monotonic() - began < 9, "a readiness probe that fails is waited for 10 s"
+    assert time.monotonic() - began < scaled(9), "a readiness probe that fails is waited for 10 s"
     worker = "apiVersion: v1\nkind: Pod\nmetadata: {name: bad}\nspec: {containers: [{name: app, command: [nosuch]}]}\n"
     done = nslab("apply", lab.name, "--wait", "-f", "-", input=worker)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (1, line[:-1])
@@ -153,7 +154,7 @@ def test_what_has_ended_does_not_run_again_when_its_node_has_a_new_process(lab: 
 
     before = ended()
     assert before["state"]["terminated"]["exitCode"] == 4
-    os.kill(lab.pids()["n2 node"], signal.SIGKILL)
+    kill(lab.pids()["n2 node"])
     assert not [line for line in lab.differences() if "once" in line]
     done = nslab("apply", lab.name, "-f", "-", input=PODS)
     assert (done.returncode, lab.differences()) == (0, []), "it starts what is missing, too"

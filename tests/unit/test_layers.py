@@ -24,6 +24,7 @@ LINES = (
     ("probes",),
     ("compiler", "engine"),
     ("components", "admission"),
+    ("controllers",),
     ("objects", "lab"),
     ("policy",),
     ("proxy", "cni", "api"),

@@ -11,9 +11,9 @@ from nslab.api.pod_types import Container, Pod
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import UsageError
 from nslab.lab.types import Cni, Encapsulation, Lab, Plugin, ProxyMode
-from nslab.objects.inet import Route
 from nslab.objects.needs import HostFeatures
 from nslab.objects.plan import Remove
+from nslab.objects.routes import Route
 from nslab.probes import Expected, Kind, Outcome, Probe, Result, Way, survey, survey_services, with_learned_routes
 from nslab.probes.pairs import agnhost_port
 from nslab.views.junit import junit, to_json

@@ -33,14 +33,14 @@ def test_the_vm_comes_first_and_the_unit_tests_last() -> None:
 @pytest.mark.parametrize(
     ("asked", "count"),
     [
-        ([], 4),
-        (["tests", "labs"], 4),
+        ([], 6),
+        (["tests", "labs"], 6),
         (["tests/unit"], 2),
-        (["tests/unit/lab", "tests/kernel"], 4),
+        (["tests/unit/lab", "tests/kernel"], 6),
         (["tests/unit/test_a.py"], 0),
         (["tests/unit/test_a.py::test_b[x]"], 0),
         (["tests/kernel/test_a.py", "tests/kernel/test_b.py", "tests/vm/test_c.py"], 2),
-        (["tests/kernel/test_guides.py"], 4),
+        (["tests/kernel/test_guides.py"], 6),
     ],
 )
 def test_as_many_workers_as_it_is_worth(asked: list[str], count: int) -> None:

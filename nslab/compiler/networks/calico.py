@@ -13,11 +13,12 @@ from nslab.compiler.portmap import host_ports
 from nslab.compiler.underlay import DEFAULT
 from nslab.lab.types import Encapsulation
 from nslab.objects import names
-from nslab.objects.inet import Address, Blackhole, Route
+from nslab.objects.inet import Address
 from nslab.objects.links import Veth
 from nslab.objects.namespaces import Netns
 from nslab.objects.neighbours import Neighbour
 from nslab.objects.ports import LinkUp
+from nslab.objects.routes import Blackhole, Route
 from nslab.objects.sysctl import Sysctl
 from nslab.policy import felix
 

@@ -18,12 +18,13 @@ from nslab.compiler.subnets import encapsulated
 from nslab.compiler.underlay import DEFAULT, UPLINK
 from nslab.lab.types import Encapsulation
 from nslab.objects import names
-from nslab.objects.inet import Address, Route
+from nslab.objects.inet import Address
 from nslab.objects.iptables import Chain, Jump
 from nslab.objects.links import Bridge, Veth
 from nslab.objects.namespaces import Netns
 from nslab.objects.neighbours import Fdb, Neighbour
 from nslab.objects.ports import BridgePort, LinkUp
+from nslab.objects.routes import Route
 from nslab.objects.sysctl import Sysctl
 from nslab.objects.tunnels import Vxlan
 

@@ -9,11 +9,12 @@ from nslab.compiler.addresses import address_of, bridge_address, host_local, pod
 from nslab.compiler.networks import whole
 from nslab.compiler.underlay import DEFAULT, ETHERNET_MTU, UPLINK
 from nslab.objects import names
-from nslab.objects.inet import Address, Route
+from nslab.objects.inet import Address
 from nslab.objects.iptables import Jump
 from nslab.objects.links import Bridge, Veth
 from nslab.objects.namespaces import Netns
 from nslab.objects.ports import BridgePort, LinkUp
+from nslab.objects.routes import Route
 from nslab.objects.sysctl import Sysctl
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from nslab.components.controllers.endpoints import EndpointController
 from nslab.components.runtime.lastwords import last_words
 from nslab.components.runtime.loop import Loop
 from nslab.components.runtime.peers import Peer, serve
+from nslab.runtime.handlers import DEFAULT, handle
 from nslab.runtime.marks import VARIABLE, Memory, mark
 from nslab.runtime.mounts import own_run
 
@@ -60,7 +61,7 @@ def _enter(context: NodeContext, memory: Memory) -> None:
         memory.process_title(f"nslab-control {context.ns.split('.')[1]}", {VARIABLE: mark(context.ns, "control")})
     )
     syscall.prctl(syscall.PR_SET_PDEATHSIG, 0)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    handle(signal.SIGINT, DEFAULT)
     syscall.unshare(syscall.CLONE_NEWNS)
     own_run(context.run, context.run_fd)
     log = os.open(f"{context.run}/{rundir.CONTROL_LOG}", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)

@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 
-from nslab.components.images import agnhost
+from nslab.components.images import agnhost, serving
 from nslab.wire import http2
 from nslab.wire.hpack import CompressionError, HeaderDecoder, encoded
 
@@ -59,19 +59,19 @@ class ServingStatus:
 
 def main(arguments: Sequence[str], report: int = -1) -> Never:
     """Run it until a signal, with agnhost's arguments; write `ready` to the descriptor `report` when it listens."""
-    agnhost.run(lambda loop: serve(loop, arguments[1:]), report)
+    serving.run(lambda loop: serve(loop, arguments[1:]), report)
 
 
 def serve(loop: Loop, flags: Sequence[str]) -> None:
     """Open both servers. ValueError for a wrong flag."""
     values = agnhost.parse(flags, FLAGS)
     health = ServingStatus(values["service"], values["delay-unhealthy-sec"])
-    switch = agnhost.bind(socket.SOCK_STREAM, values["http-port"], "http-port")
-    agnhost.accept(loop, switch, lambda peer: _Switch(loop, peer, health))
-    agnhost.log(f"Http server starting to listen on :{values['http-port']}")
-    listener = agnhost.bind(socket.SOCK_STREAM, values["port"], "port")
-    agnhost.accept(loop, listener, lambda peer: GrpcPeer(loop, peer, health))
-    agnhost.log(f"gRPC server starting to listen on :{values['port']}")
+    switch = serving.bind(socket.SOCK_STREAM, values["http-port"], "http-port")
+    serving.accept(loop, switch, lambda peer: _Switch(loop, peer, health))
+    serving.log(f"Http server starting to listen on :{values['http-port']}")
+    listener = serving.bind(socket.SOCK_STREAM, values["port"], "port")
+    serving.accept(loop, listener, lambda peer: GrpcPeer(loop, peer, health))
+    serving.log(f"gRPC server starting to listen on :{values['port']}")
 
 
 class _Switch(agnhost.HttpPeer):
@@ -86,7 +86,7 @@ class _Switch(agnhost.HttpPeer):
         if request.path not in ("/make-not-serving", "/make-serving"):
             return 404, "404 page not found\n"
         self._health.forced = request.path == "/make-not-serving"
-        agnhost.log(f"Mark as {'unhealthy' if self._health.forced else 'healthy'}")
+        serving.log(f"Mark as {'unhealthy' if self._health.forced else 'healthy'}")
         return 200, f"{self._health.age:.9f}s"
 
 
@@ -97,7 +97,7 @@ class _Call:
         self.headers, self.data, self.path = b"", b"", ""
 
 
-class GrpcPeer(agnhost.TcpPeer):
+class GrpcPeer(serving.TcpPeer):
     """A connection of HTTP/2 with calls of gRPC."""
 
     block = 1 << 14
@@ -201,7 +201,7 @@ class GrpcPeer(agnhost.TcpPeer):
         service = asked(data)
         if service is None:
             return INVALID, None, "malformed question"
-        agnhost.log("Serving the Check request for health check")
+        serving.log("Serving the Check request for health check")
         status = self._health.check(service)
         return (NOT_FOUND, None, "unknown service") if status is None else (OK, status, "")
 

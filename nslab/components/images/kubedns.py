@@ -15,9 +15,10 @@ import struct
 import sys
 
 from nslab import rundir, syscall
-from nslab.components.images.agnhost import TcpPeer, accept, fail, log, quietly
 from nslab.components.images.dns_records import Records
+from nslab.components.images.serving import TcpPeer, accept, fail, log, quietly
 from nslab.components.runtime.loop import AT_ONCE, Loop
+from nslab.runtime.handlers import handle
 from nslab.wire import dns as dns_wire
 from nslab.wire import http
 from nslab.wire.dns import DnsResponse, MalformedQueryError
@@ -43,7 +44,7 @@ def folder(run: str) -> int:
 def main(arguments: Sequence[str], report: int = -1, records: int = -1) -> Never:
     """Run kubedns until a signal comes; write `ready` to the descriptor `report` when it listens."""
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: os._exit(0))  # PID 1 gets only signals that it has a handler for
+        handle(number, lambda *_: os._exit(0))  # PID 1 gets only signals that it has a handler for
     loop, zone = Loop(), RecordsFile(records)
     try:
         port = parse(arguments)

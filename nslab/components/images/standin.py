@@ -15,8 +15,9 @@ import signal
 import socket
 import sys
 
-from nslab.components.images import agnhost, kubedns
+from nslab.components.images import agnhost, kubedns, serving
 from nslab.components.runtime.loop import Loop
+from nslab.runtime.handlers import handle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,16 +36,16 @@ def main(arguments: Sequence[str], report: int = -1, records: int = -1) -> Never
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         # PID 1 of a pid namespace gets only signals that it has a handler for.
-        signal.signal(number, lambda *_: os._exit(0))
+        handle(number, lambda *_: os._exit(0))
     loop = Loop()
     try:
         ends = _serve(loop, arguments, kubedns.RecordsFile(records))
     except OSError as error:
-        agnhost.fail(error.strerror or str(error), report)
+        serving.fail(error.strerror or str(error), report)
     except ValueError as error:
-        agnhost.fail(str(error), report)
+        serving.fail(str(error), report)
     if report >= 0:
-        agnhost.quietly()
+        serving.quietly()
         os.write(report, b"ready\n")
         os.close(report)
     if ends:
@@ -59,7 +60,7 @@ def _serve(loop: Loop, arguments: Sequence[str], zone: kubedns.RecordsFile) -> b
     while words:
         flag = words.pop(0)
         if flag == "--exit":
-            agnhost.log("a stand-in: nothing to do")
+            serving.log("a stand-in: nothing to do")
             return True
         if not words:
             raise ValueError(f"flag needs an argument: {flag}")
@@ -75,23 +76,23 @@ def _serve(loop: Loop, arguments: Sequence[str], zone: kubedns.RecordsFile) -> b
 
 def _open(loop: Loop, flag: str, port: int, who: str) -> None:
     if flag == "--tcp":
-        listener = agnhost.bind(socket.SOCK_STREAM, port, "tcp")
-        agnhost.accept(loop, listener, lambda peer: _Peer(loop, peer, who))
+        listener = serving.bind(socket.SOCK_STREAM, port, "tcp")
+        serving.accept(loop, listener, lambda peer: _Peer(loop, peer, who))
     elif flag == "--udp":
-        udp = agnhost.bind(socket.SOCK_DGRAM, port, "udp")
+        udp = serving.bind(socket.SOCK_DGRAM, port, "udp")
         loop.watch(udp.fileno(), lambda: agnhost.answer_udp(udp))
     elif flag == "--sctp":
-        listener = agnhost.bind(socket.SOCK_STREAM, port, "sctp", socket.IPPROTO_SCTP)
-        agnhost.accept(loop, listener, lambda peer: agnhost.SctpPeer(loop, peer))
+        listener = serving.bind(socket.SOCK_STREAM, port, "sctp", socket.IPPROTO_SCTP)
+        serving.accept(loop, listener, lambda peer: agnhost.SctpPeer(loop, peer))
     else:
         raise ValueError(f"unknown flag: {flag}")
-    agnhost.log(f"a stand-in answers on {flag[2:]} port {port}")
+    serving.log(f"a stand-in answers on {flag[2:]} port {port}")
 
 
 def _open_dns(loop: Loop, port: int, zone: kubedns.RecordsFile) -> None:
-    udp = agnhost.bind(socket.SOCK_DGRAM, port, "dns")
-    kubedns.serve(loop, zone, udp, agnhost.bind(socket.SOCK_STREAM, port, "dns"))
-    agnhost.log(f"a stand-in answers on DNS port {port}")
+    udp = serving.bind(socket.SOCK_DGRAM, port, "dns")
+    kubedns.serve(loop, zone, udp, serving.bind(socket.SOCK_STREAM, port, "dns"))
+    serving.log(f"a stand-in answers on DNS port {port}")
 
 
 class _Peer(agnhost.HttpPeer):
@@ -105,7 +106,7 @@ class _Peer(agnhost.HttpPeer):
         """Return status and body of the answer."""
         if request.path in KNOWN:
             return super().answer(request)
-        agnhost.log(f"GET {request.path}")
+        serving.log(f"GET {request.path}")
         return 200, f"pod {os.uname().nodename}, {self._who}\n"
 
 

@@ -52,7 +52,7 @@ class Kubelet:
         self.children = Children(self.loop, context, self.ended)
         self.births, self.clean = self.children.births, self.children.clean
         self.open, self.end = self.children.open, self.children.end
-        self.execs = Execs(self.loop, context, self.clean, self.beside)
+        self.execs = Execs(self.loop, context, self.clean, self.beside, self.starts)
         self.journal = Journal(f"{context.folder}{rundir.JOURNAL}", lambda call: self.loop.at(0, call))
         self._order: Order | None = None
         self._endings: Endings | None = None
@@ -199,6 +199,11 @@ class Kubelet:
         if not life or not life.pid:
             raise ProcessLookupError
         return Target(self.open(life.pid), life.spec)
+
+    def starts(self, ns: str, name: str) -> bool:
+        """Whether the process of a container is on its way into it."""
+        life = self.containers.get((ns, name))
+        return life is not None and life.starts
 
     def command(self, spec: container.Spec, address: str, check: HealthCheck, done: Ran) -> None:
         """Have a process run a probe or a hook of a container whose pod has this address."""

@@ -14,6 +14,7 @@ from nslab.components.kubelet.adopt import wait_exit
 from nslab.components.kubelet.container import environment, execute
 from nslab.components.runtime.node_context import IPC, MNT, NET, PID, UTS
 from nslab.runtime import rpc
+from nslab.runtime.handlers import DEFAULT, handle
 from nslab.runtime.marks import VARIABLE, mark
 from nslab.runtime.mounts import PATH
 
@@ -167,5 +168,5 @@ def _environment(request: Request, spec: Spec | None) -> dict[str, str]:
 
 def _default_signals() -> None:
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        signal.signal(number, signal.SIG_DFL)
+        handle(number, DEFAULT)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

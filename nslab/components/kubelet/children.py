@@ -10,6 +10,7 @@ from nslab import rundir
 from nslab.components.kubelet.adopt import wait_exit
 from nslab.components.kubelet.exit_status import UNKNOWN
 from nslab.components.runtime.loop import AT_ONCE
+from nslab.runtime.handlers import DEFAULT, handle
 from nslab.runtime.trust import Births
 
 TYPE_CHECKING = False
@@ -31,7 +32,7 @@ class Children:
         self._loop, self._ended = loop, ended
         self.births = Births(f"{context.folder}{rundir.PIDS}", lambda call: loop.at(0, call))
         self._held: dict[int, int] = {}  # pidfds of adopted processes: their pids may be reused
-        signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler, so that Python writes to the descriptor below
+        handle(signal.SIGCHLD, lambda *_: None)  # a handler, so that Python writes to the descriptor below
         woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         loop.watch(woken, lambda: self._reap(woken))
@@ -40,7 +41,7 @@ class Children:
         """Restore default signal handling in a new child."""
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
+            handle(number, DEFAULT)
 
     def open(self, pid: int) -> int:
         """A new pidfd of a process that this one started or adopted, never of another with the same pid."""

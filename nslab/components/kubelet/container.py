@@ -13,6 +13,7 @@ from nslab.components.images import agnhost, kubedns, standin
 from nslab.components.kubelet import rights
 from nslab.components.runtime.node_context import IPC, NET, PID, UTS, NodeContext, host_of
 from nslab.runtime.cgroups import PIDS
+from nslab.runtime.handlers import DEFAULT, handle
 from nslab.runtime.marks import VARIABLE, Memory, mark
 from nslab.runtime.mounts import PATH
 
@@ -260,7 +261,7 @@ def _built_in(spec: Spec) -> Callable[[list[str], int], Never] | None:
 
 
 def _exec(argv: list[str], env: dict[str, str], report: int) -> int:
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    handle(signal.SIGPIPE, DEFAULT)
     try:
         execute(argv, env)
     except FileNotFoundError as error:

@@ -90,6 +90,11 @@ class ContainerState:
         return self.attempt is not None and self.attempt.alive
 
     @property
+    def starts(self) -> bool:
+        """Whether its process is on its way: it has neither the container's file system yet, nor its program."""
+        return self.attempt is not None and self.attempt.alive and not self.attempt.runs
+
+    @property
     def pid(self) -> int:
         """The pid of its process; 0 without one."""
         return self.attempt.pid if self.attempt and self.attempt.alive else 0

@@ -9,6 +9,7 @@ import contextlib
 import os
 import time
 
+from nslab.runtime.folders import make_tree
 from nslab.wire import cri
 
 LONGEST = 16 * 1024
@@ -37,7 +38,8 @@ def attempts(folder: str) -> dict[str, int]:
 def log_file(folder: str, attempt: int) -> LogFile:
     """Open the log of run number `attempt`. The log of the run before stays, too, while there is room."""
     before = f"{folder}/{attempt - 1}.log"
-    _remove(f"{folder}/{attempt - 2}.log", f"{folder}/{attempt - 2}.log.1", f"{before}.1")
+    if attempt:
+        _remove(f"{folder}/{attempt - 2}.log", f"{folder}/{attempt - 2}.log.1", f"{before}.1")
     return LogFile(f"{folder}/{attempt}.log", before)
 
 
@@ -54,7 +56,7 @@ class LogFile:
         self.path, self._before = path, before
         self.tail = b""
         self._second, self._date = 0, b""
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        make_tree(path.rpartition("/")[0])
         self._fd = _opened(path)
         self._size = self._looked = os.fstat(self._fd).st_size
         self._limit = ROTATE_AT

@@ -28,17 +28,29 @@ if TYPE_CHECKING:
     from nslab.components.runtime.loop import Loop
 
     Find = Callable[[str, str], Target]
+    Starts = Callable[[str, str], bool]
     Request = dict[str, Any]
 
+SOON = 0.01
+"""Seconds between two looks at a container that is about to start."""
 GRACE = 1.0
 """Seconds from HUP to KILL, for a command whose caller is gone."""
 
 
-class Execs:
-    """The running commands of a node. `find` returns the target for a namespace and a container."""
+def _never(_ns: str, _container: str) -> bool:
+    return False
 
-    def __init__(self, loop: Loop, context: NodeContext, clean: Callable[[], None], find: Find) -> None:
-        self._loop, self._place, self._clean, self._find = loop, context, clean, find
+
+class Execs:
+    """The running commands of a node. `find` returns the target for a namespace and a container.
+
+    `starts`: whether the process of that container is not yet in it.
+    """
+
+    def __init__(
+        self, loop: Loop, context: NodeContext, clean: Callable[[], None], find: Find, starts: Starts = _never
+    ) -> None:
+        self._loop, self._place, self._clean, self._find, self._starts = loop, context, clean, find, starts
         self._sessions: dict[int, Session] = {}
 
     @property
@@ -47,7 +59,13 @@ class Execs:
         return list(self._sessions)
 
     def begin(self, peer: Peer, request: Request) -> Request | None:
-        """Start the command of a request; its session takes over the connection. Returns an answer only on error."""
+        """Start the command of a request; its session takes over the connection. Returns an answer only on error.
+
+        A container that is about to start is waited for: before it has a file system, a command would miss that.
+        """
+        if self._starts(request["ns"], request["container"]):
+            self._loop.at(time.monotonic() + SOON, lambda: self._begin_late(peer, request))
+            return None
         try:
             target = self._find(request["ns"], request["container"])
             try:
@@ -64,6 +82,10 @@ class Execs:
         self._sessions[session.pid] = session
         session.serve(peer.detach())
         return None
+
+    def _begin_late(self, peer: Peer, request: Request) -> None:
+        if not peer.gone and (answer := self.begin(peer, request)):
+            peer.send(answer)
 
     def admit(self, session: Session) -> None:
         """Tell a command when it has ended."""

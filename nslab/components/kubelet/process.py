@@ -14,6 +14,7 @@ from nslab.components.kubelet.agent import Kubelet
 from nslab.components.kubelet.takeover import take_over, was_here
 from nslab.components.runtime.lastwords import last_words
 from nslab.components.runtime.peers import Peer
+from nslab.runtime.folders import make_tree
 from nslab.runtime.marks import VARIABLE, mark
 from nslab.runtime.mounts import own_machine
 
@@ -60,7 +61,7 @@ def _enter(context: NodeContext, memory: Memory) -> None:
 def _mounts(context: NodeContext) -> None:
     own_machine(context.node, context.run, context.run_fd)
     for folder in (f"{context.folder}/{rundir.POD_LOGS}", f"{context.folder}/{rundir.LINKS}"):
-        os.makedirs(folder, exist_ok=True)
+        make_tree(folder)
     # /var/log/pods and /var/log/containers, as on a node, but not on the machine's disk.
     if os.path.isdir("/var/log"):
         syscall.mount(f"{context.folder}/log", "/var/log", flags=syscall.MS_BIND)

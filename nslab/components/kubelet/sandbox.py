@@ -13,6 +13,7 @@ from nslab.components.kubelet import fdstore
 from nslab.components.runtime import volumes
 from nslab.components.runtime.node_context import IPC, MNT, NET, PID, UTS, NodeContext, host_of
 from nslab.components.runtime.rootfs import NAMESPACE
+from nslab.runtime.folders import make_tree
 from nslab.runtime.marks import VARIABLE, Memory, mark
 
 TYPE_CHECKING = False
@@ -61,7 +62,7 @@ def write_files(
 ) -> None:
     """Write the files that the pod's containers see in /etc, as the kubelet does."""
     folder = f"{context.run}/{rundir.pod(host_of(sandbox.ns))}"
-    _make_folder(folder)
+    make_tree(folder)
     os.chmod(folder, 0o755)  # noqa: S103 - a container's user need not be root
     full = f"{sandbox.hostname}.{domain}\t" if domain else ""
     hosts = (
@@ -82,21 +83,13 @@ def write_files(
         os.close(fd)
 
 
-def _make_folder(path: str) -> None:
-    """Make a folder if it is missing. (os.makedirs runs eight functions, whose pages each pod would copy.)"""
-    try:
-        os.mkdir(path)
-    except FileExistsError:
-        return
-
-
 def name_netns(sandbox: PodSandbox) -> None:
     """Name the pod's network namespace in the node's own /run/netns, where container runtimes keep theirs.
 
     So `ip netns` and `ip link set … netns NAME` work inside a node as on a real one. It is a symlink to /proc instead
     of a mount, so it does not keep the namespace alive.
     """
-    _make_folder(NAMED)
+    make_tree(NAMED)
     unname_netns(sandbox)
     os.symlink(f"/proc/{sandbox.pid}/ns/net", f"{NAMED}/{host_of(sandbox.ns)}")
 

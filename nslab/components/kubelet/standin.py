@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import traceback
 
 from nslab import rundir, syscall
 from nslab.components.kubelet import adopt
@@ -14,6 +13,7 @@ from nslab.components.kubelet.beside import Target
 from nslab.components.kubelet.execs import Execs
 from nslab.components.runtime.loop import Loop
 from nslab.components.runtime.peers import Peer
+from nslab.runtime.handlers import DEFAULT, handle
 from nslab.runtime.journal import Journal
 from nslab.runtime.marks import VARIABLE, mark
 from nslab.runtime.mounts import own_machine, own_run
@@ -62,6 +62,8 @@ def _serve(context: NodeContext, memory: Memory, client: int, mounts: Callable[[
         while execs.pids:
             loop.turn()
     except BaseException:
+        import traceback  # half a megabyte of the library
+
         traceback.print_exc()
     finally:
         _leave()
@@ -70,7 +72,7 @@ def _serve(context: NodeContext, memory: Memory, client: int, mounts: Callable[[
 def _enter(context: NodeContext, memory: Memory, mounts: Callable[[str, int], None]) -> None:
     os.setsid()
     memory.show(memory.process_title(f"nslab-exec {context.node}", {VARIABLE: mark(context.ns, "exec")}))
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    handle(signal.SIGCHLD, DEFAULT)
     syscall.prctl(syscall.PR_SET_PDEATHSIG, 0)
     syscall.unshare(syscall.CLONE_NEWNS)
     mounts(context.run, context.run_fd)

@@ -72,6 +72,7 @@ class StatusReporter:
         self._loop, self._place, self._pods = loop, context, pods
         self._line: ControlConnection | None = None
         self._asked, self._next = False, 0.0
+        self._since = {name: pod["since"] for name, pod in read(context).items() if "since" in pod}
 
     def changed(self) -> None:
         """Schedule a report: at the end of this turn of the loop, or after the rest."""
@@ -87,7 +88,7 @@ class StatusReporter:
     def _report(self) -> None:
         began = time.monotonic()
         self._asked = False
-        pods = self._pods()
+        pods = self._timed(self._pods())
         # Control first: who has read the file may ask control next whether all kube-proxies follow.
         if self._line:
             self._line.send(self._message(pods))
@@ -101,6 +102,12 @@ class StatusReporter:
             replace(f"{self._place.folder}{rundir.STATUS}", json.dumps({"pods": pods}))
         now = time.monotonic()
         self._next = now + REST * (now - began)
+
+    def _timed(self, pods: Pods) -> Pods:
+        """The pods, the ready ones with the time since when they are."""
+        now = time.time()
+        self._since = {name: self._since.get(name, now) for name, pod in pods.items() if pod["ready"]}
+        return {name: pod | ({"since": self._since[name]} if pod["ready"] else {}) for name, pod in pods.items()}
 
     def _message(self, pods: Pods) -> dict[str, Any]:
         return {"op": "status", "node": self._place.node, "pods": pods}

@@ -12,6 +12,7 @@ import sys
 
 from nslab.components.kubelet.adopt import wait_exit
 from nslab.components.runtime.loop import Loop
+from nslab.runtime.handlers import handle
 from nslab.runtime.marks import VARIABLE, Memory, mark
 
 TYPE_CHECKING = False
@@ -38,7 +39,7 @@ def start(
             os.setsid()
             # Above all the node's socket: once the node's process is dead, connections to it must be refused.
             os.closerange(3, 1 << 20)
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+            handle(signal.SIGTERM, lambda *_: sys.exit(0))
             serve(context.run, settings)
         except SystemExit:
             os._exit(0)

@@ -1,4 +1,4 @@
-"""The spawner's main program: `python -IS main.py SOCKET PODS RUN` (isolated, so it adds the package to sys.path)."""
+"""The spawner's main program: `python -IS main.py SOCKET` (isolated, so it adds the package to sys.path)."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ if __name__ == "__main__":
     from nslab.components.runtime.spawner import serve
 
     try:
-        serve(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+        serve(int(sys.argv[1]))
     except Exception as error:  # `up` notices the exit; it may have removed the lab itself
         from nslab.components.runtime.lastwords import text
 

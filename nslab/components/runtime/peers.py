@@ -139,6 +139,11 @@ class Peer:
         except OSError:
             self.close()
 
+    @property
+    def gone(self) -> bool:
+        """Whether the connection is closed."""
+        return self._socket.fileno() < 0
+
     def detach(self) -> socket.socket:
         """Give the connection away; for a handler that returns None."""
         self._loop.forget(self._socket.fileno())

@@ -16,12 +16,14 @@ import socket
 from nslab import rundir, syscall
 from nslab.components.apiserver import control
 from nslab.components.kubelet import process, standin
+from nslab.components.kubelet.rights import Rights
 from nslab.components.runtime.lastwords import complain
 from nslab.components.runtime.node_context import NET, NodeContext
 from nslab.components.runtime.rootfs import Template
 from nslab.runtime import rpc
 from nslab.runtime.cgroups import Groups
-from nslab.runtime.marks import VARIABLE, Memory
+from nslab.runtime.handlers import IGNORE, handle
+from nslab.runtime.marks import VARIABLE, Memory, mark
 from nslab.runtime.mounts import detach_below
 from nslab.runtime.trust import Births
 
@@ -33,10 +35,10 @@ if TYPE_CHECKING:
     Be: TypeAlias = Callable[[NodeContext, Memory, int], Never]
 
 
-def serve(descriptor: int, pods: int, run: str) -> None:
+def serve(descriptor: int) -> None:
     """Fork an nslab-node, nslab-control or stand-in for each request on the socket, until EOF.
 
-    `pods`: a detached mount of the lab's folder of pods' files; `run`: the lab's folder.
+    The first message is the lab, with a detached mount of its folder of pods' files.
     """
     syscall.prctl(syscall.PR_SET_PDEATHSIG, signal.SIGKILL)
     # Not dumpable, nor are forks without exec: no container may open their files, root or memory in /proc.
@@ -44,12 +46,15 @@ def serve(descriptor: int, pods: int, run: str) -> None:
     # The garbage collector writes to every object that it visits, so each child would soon copy all pages.
     gc.disable()
     os.umask(0o077)
-    lab = os.environ[VARIABLE].split(" ")[0]
+    up = socket.socket(fileno=descriptor)
+    text, (pods,) = _receive(up)
+    lab, run = json.loads(text)
     memory = Memory()
     # Children inherit this mark, so that they belong to the lab from their first moment.
-    memory.show(memory.process_title(f"nslab-spawner {lab}", {VARIABLE: f"{lab} spawner"}))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for `up`, whose rollback needs the spawner
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps nodes' processes
+    memory.show(memory.process_title(f"nslab-spawner {lab}", {VARIABLE: mark(f"nslab.{lab}.", "spawner")}))
+    handle(signal.SIGINT, IGNORE)  # Ctrl-C is for `up`, whose rollback needs the spawner
+    handle(signal.SIGCHLD, IGNORE)  # the kernel reaps nodes' processes
+    Rights()  # what it works out once and keeps would be each child's own memory
     groups = Groups(run)
     # Through a descriptor: `_shed_mounts` detaches the folder's mount.
     folder = f"/proc/self/fd/{os.open(run, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)}"
@@ -57,7 +62,6 @@ def serve(descriptor: int, pods: int, run: str) -> None:
     _shed_mounts()
     template = Template(pods)
     home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    up = socket.socket(fileno=descriptor)
     while True:
         text, (ns_dir, run_fd, client) = _receive(up)
         request = json.loads(text)

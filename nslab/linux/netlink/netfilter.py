@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _HEADER = struct.Struct("=BBH")  # struct nfgenmsg: family, version, resource
 _NFT_GETTABLE, _IPSET_LIST = (10 << 8) | 1, (6 << 8) | 7
-_NFTA_TABLE_NAME = 1
+_NFTA_TABLE_NAME, _NFTA_TABLE_HANDLE = 1, 4
 _IPSET_PROTOCOL, _IPSET_SETNAME, _IPSET_FLAGS = 1, 2, 6
 _ONLY_NAMES = 1 << 1
 _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
@@ -25,9 +25,17 @@ _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 
 def tables() -> set[tuple[str, str]]:
     """Family and name of each table of nft."""
+    return {*table_handles()}
+
+
+def table_handles() -> dict[tuple[str, str], int]:
+    """The handle of each table, by family and name; no other table of the namespace ever has the same."""
+    found = ((body[0], attributes(body, _HEADER.size)) for body in _dump(_NFT_GETTABLE, b""))
     return {
-        (_FAMILIES.get(body[0], str(body[0])), _text(attributes(body, _HEADER.size)[_NFTA_TABLE_NAME]))
-        for body in _dump(_NFT_GETTABLE, b"")
+        (_FAMILIES.get(family, str(family)), _text(table[_NFTA_TABLE_NAME])): int.from_bytes(
+            table.get(_NFTA_TABLE_HANDLE, b""), "big"
+        )
+        for family, table in found
     }
 
 

@@ -12,7 +12,7 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from nslab.objects.inet import route_author
+from nslab.objects.routes import route_author
 from nslab.wire import netlink as wire
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from nslab.linux.netlink import batch as netlink
 from nslab.objects import inet, neighbours, other_routes, routing_rules
+from nslab.objects import routes as objects_routes
 from nslab.objects.interfaces import number
 from nslab.objects.neighbours import NDA_DST, NDA_LLADDR, NTF_PROXY, NTF_SELF, NUD_NOARP, NUD_PERMANENT
 from nslab.objects.unmanaged import Unmanaged
@@ -56,7 +57,7 @@ def _addresses(place: ObservedNamespace, bodies: Iterable[bytes]) -> Iterator[Un
 def routes(place: ObservedNamespace) -> Found:
     """Routes of every type and table, except those that the kernel adds by itself."""
     bodies = netlink.dump(place.sock, wire.GETROUTE, _FAMILY.pack(0))
-    have, others = inet.routes_seen(place.ns, bodies, place.devices)
+    have, others = objects_routes.routes_seen(place.ns, bodies, place.devices)
     mine: list[KernelObject] = [*have]
     strange = []
     for body in others:

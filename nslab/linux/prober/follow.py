@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 _SECONDS = scaled(0.8)
 _SETTLE = scaled(0.02)
-"""How long the last packets may take to where they are seen."""
+"""How long the last packets may take to where they are seen, or to where they are acknowledged."""
+_TURN = 0.001
 
 
 def follow(spaces: Namespaces, lab: str, questions: Sequence[Conversation], iptables: str) -> list[Trail]:
@@ -80,7 +81,14 @@ def wait(tracks: Sequence[Track]) -> None:
                 del by_number[number]
             else:
                 poll.modify(number, by_number[number].events)
-    select.select([], [], [], _SETTLE)
+    _settle(tracks)
+
+
+def _settle(tracks: Sequence[Track]) -> None:
+    """Until nothing is on its way any more: what was answered has passed all taps, but for the last bytes of TCP."""
+    deadline = time.monotonic() + _SETTLE
+    while not all(track.settled for track in tracks) and time.monotonic() < deadline:
+        select.select([], [], [], _TURN)
 
 
 def _of(track: Track, seen: Iterable[Frame]) -> Iterator[Sighting]:

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from nslab.linux.prober.talk import Timing
 
 _AT_ONCE = 64
-_REFUSALS = 5
+_REFUSALS = 3.5
 """How many deadlines a refusal may take. It comes as an ICMP error, which the kernel limits: six at once to a host,
-then one a second, and none for a second after a hairpin packet, which counts as a redirect."""
+then one a second, and none for a second after a hairpin packet, which counts as a redirect. TCP asks again after one
+and three seconds, and then not for another four."""
 
 
 class AttemptRunner:

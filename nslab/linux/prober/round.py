@@ -9,20 +9,22 @@ import select
 import socket
 import struct
 import time
-from collections import deque
 from contextlib import suppress
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from nslab.linux.prober import pace
-from nslab.linux.prober.sockets import IP_RECVERR, HostSockets, echo_request, received, socket_errors
+from nslab.linux.prober.handlers import Handlers
+from nslab.linux.prober.marks import ProbeMarks
+from nslab.linux.prober.pending import Pending
+from nslab.linux.prober.sockets import IP_RECVERR, HostSockets, received, socket_errors
 from nslab.linux.prober.talk import CLIENTIP, OUTCOMES, Talk, clientip, server_of
 from nslab.objects.names import netns
 from nslab.probes import Expected, Kind, Outcome, Result
 from nslab.wire import icmp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
 
     from nslab.linux.netns import Namespaces
     from nslab.linux.prober.talk import Timing
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
 _RESET_ON_CLOSE = struct.pack("=ii", 1, 0)
 _BURST = 16  # packets to send before reading answers
-_MESSAGE = struct.Struct("=8sI")
 _ANSWER = b"!"
 
 
@@ -46,18 +47,11 @@ class Round:
         order = sorted(range(len(probes)), key=lambda number: probes[number].expected is Expected.FAIL)
         room = {number: pace.SOME if probes[number].asks else pace.ONE if alone else pace.FEW for number in order}
         self._queue = pace.Queue((number, self._talks[number].server, room[number]) for number in order)
-        self._token = os.urandom(8)
-        # A new ICMP id for each call: conntrack would treat packets with an old one as it did then.
-        self._id = int.from_bytes(os.urandom(2), "big")
+        self._marks = ProbeMarks(len(probes))
         self._hosts: dict[str, HostSockets] = {}
         self._accepted: set[socket.socket] = set()
-        self._epoll = select.epoll()
-        self._handlers: dict[int, Callable[[int], None]] = {}
-        # Both in order of their start.
-        self._must: dict[int, Talk] = {}
-        self._must_not: dict[int, Talk] = {}
-        self._retries: deque[tuple[float, int]] = deque()
-        self._slowest = self._settled = 0.0
+        self._handlers = Handlers()
+        self._pending = Pending(timing)
         self._closing = pace.Closing(timing.goodbye)
 
     def open(self, places: Iterable[ProbeHost]) -> None:
@@ -81,26 +75,24 @@ class Round:
                 sock.close()
         for sock in (*self._accepted, *(talk.sock for talk in self._talks if talk.sock)):
             sock.close()
-        self._epoll.close()
+        self._handlers.close()
 
     def results(self) -> list[Result]:
         """Send, receive, resend and give up; return the results in the order of the probes."""
-        while self._queue or self._must or self._must_not:
+        while self._queue or self._pending:
             for _ in range(_BURST):
                 if self._may_begin:
                     number = self._queue.take()
                     self._begin(number, self._talks[number])
-            self._turn(0 if self._may_begin else self._until_due())
+            self._handlers.turn(0 if self._may_begin else self._until_due())
             self._again()
             self._give_up()
-        self._turn(0)  # the prober may read an answer before it sees the request at its target
+        self._handlers.turn(0)  # the prober may read an answer before it sees the request at its target
         return [talk.result() for talk in self._talks]
 
     @property
     def _may_begin(self) -> bool:
-        return self._queue.ready and len(self._must) + len(self._must_not) < self._timing.at_once
-
-    # Sending
+        return self._queue.ready and len(self._pending) < self._timing.at_once
 
     def _begin(self, number: int, talk: Talk) -> None:
         probe, talk.began = talk.probe, time.monotonic()
@@ -108,11 +100,7 @@ class Round:
             if name not in self._hosts:
                 self._finish(number, Outcome.ABSENT, f"there is no {netns(self._lab, name)}")
                 return
-        if probe.expected is Expected.FAIL:
-            self._must_not[number] = talk
-        else:
-            self._must[number] = talk
-            self._retries.append((talk.began + self._timing.retry, number))
+        self._pending.begin(number, talk)
         if probe.kind is Kind.TCP:
             self._connect(number, talk)
         else:
@@ -120,11 +108,10 @@ class Round:
 
     def _send(self, number: int, talk: Talk) -> None:
         probe, host = talk.probe, self._hosts[talk.probe.source]
-        message = _MESSAGE.pack(self._token, number)
         if probe.kind is Kind.UDP:
-            sock, data, to = host.asker, message, self._hosts[probe.target].udp
+            sock, data, to = host.asker, self._marks.of(number), self._hosts[probe.target].udp
         else:
-            sock, data, to = host.echo, echo_request(self._id, number, message, probe.size), (str(probe.address), 0)
+            sock, data, to = host.echo, self._marks.echo(number, probe.size), (str(probe.address), 0)
         refused = 0
         for _ in range(3):
             try:
@@ -151,32 +138,21 @@ class Round:
         if failed not in (0, errno.EINPROGRESS):
             self._failed(number, failed, "")
             return
-        self._watch(sock, select.EPOLLOUT, lambda events: self._progress(number, talk, events))
-
-    # Listening
+        self._handlers.add(sock, select.EPOLLOUT, lambda events: self._progress(number, talk, events))
 
     def _listen(self, name: str, host: HostSockets) -> None:
         self._hosts[name] = host
-        self._watch(host.echo, select.EPOLLIN, lambda events: self._on_echo(name, host.echo, events))
-        self._watch(host.asker, select.EPOLLIN, lambda events: self._on_answer(host.asker, events))
-        self._watch(host.answerer, select.EPOLLIN, lambda _: self._on_question(name, host.answerer))
-        self._watch(host.listener, select.EPOLLIN, lambda _: self._on_connection(name, host.listener))
-
-    def _watch(self, sock: socket.socket, events: int, handler: Callable[[int], None]) -> None:
-        self._handlers[sock.fileno()] = handler
-        self._epoll.register(sock.fileno(), events)
-
-    def _turn(self, seconds: float) -> None:
-        for descriptor, events in self._epoll.poll(seconds):
-            if handler := self._handlers.get(descriptor):
-                handler(events)
+        self._handlers.add(host.echo, select.EPOLLIN, lambda events: self._on_echo(name, host.echo, events))
+        self._handlers.add(host.asker, select.EPOLLIN, lambda events: self._on_answer(host.asker, events))
+        self._handlers.add(host.answerer, select.EPOLLIN, lambda _: self._on_question(name, host.answerer))
+        self._handlers.add(host.listener, select.EPOLLIN, lambda _: self._on_connection(name, host.listener))
 
     def _on_echo(self, name: str, sock: socket.socket, events: int) -> None:
         if events & select.EPOLLERR:
             self._errors(sock)
         for packet, (sender, _) in received(sock):
             start = (packet[0] & 15) * 4
-            number = self._number(packet[start + 8 :])
+            number = self._marks.number(packet[start + 8 :])
             if number is None:
                 continue
             if packet[start] == icmp.ECHO:
@@ -186,7 +162,7 @@ class Round:
 
     def _on_question(self, name: str, sock: socket.socket) -> None:
         for data, sender in received(sock):
-            number = self._number(data)
+            number = self._marks.number(data)
             if number is not None:
                 self._arrived(number, name, sender[0])
                 with suppress(OSError):  # no route back: the probe times out
@@ -196,7 +172,7 @@ class Round:
         if events & select.EPOLLERR:
             self._errors(sock)
         for data, _ in received(sock):
-            number = self._number(data)
+            number = self._marks.number(data)
             if number is not None and data.endswith(_ANSWER):
                 self._finish(number, Outcome.REACHED)
 
@@ -207,16 +183,19 @@ class Round:
                 sock.setblocking(False)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
                 self._accepted.add(sock)
-                self._watch(sock, select.EPOLLIN, lambda _, sock=sock, sender=sender: self._greeted(name, sock, sender))  # type: ignore[misc]
+                self._await_mark(name, sock, sender)
+
+    def _await_mark(self, name: str, sock: socket.socket, sender: tuple[str, int]) -> None:
+        self._handlers.add(sock, select.EPOLLIN, lambda _: self._greeted(name, sock, sender))
 
     def _greeted(self, name: str, sock: socket.socket, sender: tuple[str, int]) -> None:
         with suppress(OSError):
-            number = self._number(sock.recv(64))
+            number = self._marks.number(sock.recv(64))
             if number is not None:
                 self._arrived(number, name, sender[0])
                 self._finish(number, Outcome.REACHED)
         self._accepted.discard(sock)
-        self._drop(sock)
+        self._handlers.drop(sock)
 
     def _progress(self, number: int, talk: Talk, events: int) -> None:
         """Handle an event of a connection: established, refused, or an answer."""
@@ -238,9 +217,9 @@ class Round:
         if talk.probe.port and not talk.probe.asks:
             self._finish(number, Outcome.REACHED)
             return
-        self._epoll.modify(sock.fileno(), select.EPOLLIN)
+        self._handlers.await_input(sock)
         try:
-            sock.send(CLIENTIP if talk.probe.asks else _MESSAGE.pack(self._token, number))
+            sock.send(CLIENTIP if talk.probe.asks else self._marks.of(number))
         except OSError as error:
             self._failed(number, error.errno or 0, "")
 
@@ -258,19 +237,10 @@ class Round:
     def _errors(self, sock: socket.socket) -> None:
         """Read the ICMP errors of routers and targets about packets from this socket."""
         for data, number, who in socket_errors(sock):
-            begins = data.find(self._token)
-            talk = None if begins < 0 else self._number(data[begins:])
-            if talk is not None:
-                self._failed(talk, number, who)
+            probe = self._marks.within(data)
+            if probe is not None:
+                self._failed(probe, number, who)
         sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-
-    def _number(self, data: bytes) -> int | None:
-        if len(data) < _MESSAGE.size:
-            return None
-        token, number = _MESSAGE.unpack_from(data)
-        return number if token == self._token and number < len(self._talks) else None
-
-    # Ending
 
     def _arrived(self, number: int, name: str, sender: str) -> None:
         talk = self._talks[number]
@@ -286,41 +256,28 @@ class Round:
             return
         now = time.monotonic()
         talk.outcome, talk.detail, talk.took = outcome, detail, now - talk.began
-        if self._must.pop(number, None):
-            self._settled = now
-            if outcome is Outcome.REACHED:
-                self._slowest = max(self._slowest, talk.took)
-        self._must_not.pop(number, None)
+        self._pending.end(number, talk, now)
         sock, talk.sock = talk.sock, None
         if sock and outcome is Outcome.REACHED and not talk.probe.asks and self._queue.awaits(talk.server):
             self._leave(sock, talk.server)
         else:
             if sock:
-                self._drop(sock)
+                self._handlers.drop(sock)
             self._queue.done(talk.server, silent=outcome is Outcome.TIMED_OUT)
 
     def _leave(self, sock: socket.socket, server: Hashable) -> None:
         """Wait for the server's close; only then it has capacity for the next client."""
         descriptor = sock.fileno()
         self._closing.add(sock, server)
-        self._epoll.modify(descriptor, select.EPOLLIN)
-        self._handlers[descriptor] = lambda _: self._left(self._closing.heard(descriptor))
+        self._handlers.await_input(sock, lambda _: self._left(self._closing.heard(descriptor)))
 
     def _left(self, *servers: Hashable | None) -> None:
         for server in servers:
             self._queue.done(server)
 
-    def _drop(self, sock: socket.socket) -> None:
-        self._handlers.pop(sock.fileno(), None)
-        sock.close()
-
     def _again(self) -> None:
-        now = time.monotonic()
-        while self._retries and self._retries[0][0] <= now:
-            _, number = self._retries.popleft()
+        for number in self._pending.unanswered(time.monotonic()):
             talk = self._talks[number]
-            if number not in self._must:
-                continue
             if talk.probe.kind is not Kind.TCP:
                 self._send(number, talk)
             elif not talk.connected:
@@ -329,28 +286,11 @@ class Round:
                 talk.server = None
 
     def _give_up(self) -> None:
-        now = time.monotonic()
-        for number, talk in [*self._must.items()]:
-            if talk.began + self._timing.deadline > now:
-                break
-            hung = talk.connected and "the connection was made, but the server says nothing"
-            self._finish(number, Outcome.TIMED_OUT, hung or "")
+        for number in self._pending.overdue(time.monotonic()):
+            self._finish(number, Outcome.TIMED_OUT, self._talks[number].silence)
         self._left(*self._closing.overdue())
-        if not self._must and now >= self._lost_at():
-            for number in [*self._must_not]:
-                self._finish(number, Outcome.TIMED_OUT)
-
-    def _lost_at(self) -> float:
-        last = max((talk.began for talk in self._must_not.values()), default=0.0)
-        return max(last, self._settled) + max(self._timing.lost_after, 2 * self._slowest)
 
     def _until_due(self) -> float:
         """Seconds until the next timeout."""
-        due = [self._closing.due]
-        if self._must:
-            due.append(next(iter(self._must.values())).began + self._timing.deadline)
-            due += [self._retries[0][0]] if self._retries else []
-        elif self._must_not:
-            due.append(self._lost_at())
-        soonest = min(due)
+        soonest = min(self._closing.due, self._pending.due)
         return max(0.0, soonest - time.monotonic()) if soonest < math.inf else 0.0

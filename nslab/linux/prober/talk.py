@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from nslab.dataclass import dataclass
 from nslab.linux.timeouts import scaled
-from nslab.probes import Kind, Outcome, Result
+from nslab.probes import Expected, Kind, Outcome, Result
 
 if TYPE_CHECKING:
     import socket
@@ -59,6 +59,12 @@ class Talk:
         self.outcome: Outcome | None = None
         self.detail = ""
         self.took = 0.0
+
+    @property
+    def silence(self) -> str:
+        """What is known of an answer that should have come, and did not."""
+        hung = self.connected and self.probe.expected is not Expected.FAIL
+        return "the connection was made, but the server says nothing" if hung else ""
 
     def result(self) -> Result:
         """The probe's result."""

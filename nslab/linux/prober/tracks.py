@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import select
 import socket
 import struct
+import sys
+import termios
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -46,6 +49,13 @@ class Track:
     def events(self) -> int:
         """The events to wait for."""
         return select.POLLOUT if self.question.kind is Kind.TCP and not self._sent else select.POLLIN
+
+    @property
+    def settled(self) -> bool:
+        """Whether the other end has answered, and has acknowledged whatever was sent to it since."""
+        if not self.over or self.error or not self.sock:
+            return False
+        return self.question.kind is not Kind.TCP or not _unacknowledged(self.sock)
 
     def open(self) -> None:
         """Send the first packet. The kernel's refusal becomes `error`."""
@@ -158,3 +168,8 @@ def _choose_sequence(sock: socket.socket, number: int) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR_QUEUE, _SEND_QUEUE)
     sock.setsockopt(socket.IPPROTO_TCP, _TCP_QUEUE_SEQ, struct.pack("=I", number))
     sock.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR, _OFF_WITHOUT_PROBE)
+
+
+def _unacknowledged(sock: socket.socket) -> int:
+    """The bytes that the other end has not acknowledged."""
+    return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)

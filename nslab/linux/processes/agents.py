@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
+    from nslab.linux.processes.spawner import Interpreter
     from nslab.objects.base import KernelObject, Step
 
 LATE = 1.0
@@ -52,12 +53,12 @@ class NotReady:
 
 
 class Agents:
-    """The processes of a lab's nodes, reached through sockets in `run`, the lab's folder."""
+    """The processes of a lab's nodes, reached through sockets in `run`, the lab's folder. `early`: see Spawner."""
 
-    def __init__(self, lab: str, run: Path) -> None:
+    def __init__(self, lab: str, run: Path, early: Interpreter | None = None) -> None:
         self._lab, self._run = lab, run
         self._lines: dict[str, Connection] = {}
-        self._spawner = Spawner(lab, run)
+        self._spawner = Spawner(lab, run, early)
 
     def __enter__(self) -> Self:
         return self

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, NamedTuple
 
 from nslab.dataclass import dataclass
 from nslab.linux.netlink import batch, netfilter
-from nslab.linux.taps import close_all
 from nslab.wire import nftables
 
 if TYPE_CHECKING:
@@ -52,38 +51,52 @@ class TracedNamespace:
 
 
 class KernelTrace:
-    """Traces the packets with `signs` (what, place in the transport packet, bytes) until it is closed."""
+    """Traces packets in namespaces, those of one conversation after the other; its sockets stay open for the next."""
 
-    def __init__(self, spaces: Namespaces, namespaces: Iterable[str], signs: Sequence[tuple[What, int, bytes]]) -> None:
+    def __init__(self, spaces: Namespaces) -> None:
         self.table = f"nslab-trace-{os.getpid()}"
         self._spaces = spaces
+        self._marks: list[Mark] = []
+        self._sockets: dict[str, _Sockets] = {}
+        self._tracing: list[str] = []
+
+    def take_sockets(self) -> list[socket.socket]:
+        """All that are open, for who closes them; the kernel removes the tables then."""
+        taken = [sock for pair in self._sockets.values() for sock in pair]
+        self._sockets.clear()
+        return taken
+
+    def begin(self, namespaces: Iterable[str], signs: Sequence[tuple[What, int, bytes]]) -> None:
+        """Trace the packets with `signs` (what, place in the transport packet, bytes)."""
         self._marks, needles = needles_of(signs)
-        self._transaction = b"".join(nftables.tracing(self.table, needles))
-        self._writers: dict[str, socket.socket] = {}
-        self._readers: dict[str, socket.socket] = {}
-        with ExitStack() as opened:
-            opened.callback(self.close)
-            for ns in namespaces:
-                self._open(ns)
-            opened.pop_all()
+        transaction = b"".join(nftables.tracing(self.table, needles))
+        for ns in namespaces:
+            if ns not in self._sockets:
+                self._sockets[ns] = self._open(ns)
+            for _ in netfilter.waiting(self._sockets[ns].reader, _LONGEST):
+                pass  # of the last conversation
+            _commit(self._sockets[ns].writer, transaction)
+            self._tracing.append(ns)
 
-    def _open(self, ns: str) -> None:
+    def _open(self, ns: str) -> _Sockets:
         self._spaces.enter(ns)
-        reader = self._readers[ns] = _bound()
-        reader.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, nftables.TRACE_GROUP)
-        reader.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
-        writer = self._writers[ns] = _bound()
-        writer.send(self._transaction)
-        if refused := [*nftables.refusals(writer.recv(1 << 16))]:
-            raise OSError(refused[0], os.strerror(refused[0]))
+        with ExitStack() as opened:
+            made = _Sockets(*(opened.enter_context(_bound()) for _ in _Sockets._fields))
+            made.reader.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, nftables.TRACE_GROUP)
+            made.reader.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
+            opened.pop_all()
+        return made
 
-    def close(self) -> None:
-        """End the trace; the kernel removes its tables."""
-        close_all((*self._writers.values(), *self._readers.values()))
+    def end(self) -> None:
+        """Trace no packets any more."""
+        transaction = b"".join(nftables.not_tracing(self.table))
+        while self._tracing:
+            with suppress(OSError):  # somebody has removed all tables
+                _commit(self._sockets[self._tracing.pop()].writer, transaction)
 
     def read(self) -> dict[str, TracedNamespace]:
         """By namespace, the events so far, and the rules that they refer to; only where there were any."""
-        return {ns: self._read(ns, events) for ns, sock in self._readers.items() if (events := _events(sock))}
+        return {ns: self._read(ns, events) for ns in self._tracing if (events := _events(self._sockets[ns].reader))}
 
     def _read(self, ns: str, events: list[Event]) -> TracedNamespace:
         self._spaces.enter(ns)
@@ -96,10 +109,25 @@ class KernelTrace:
         return TracedNamespace(self.table, events, rules, bases, marks)
 
 
+class _Sockets(NamedTuple):
+    """Of a namespace: one for the events, and one that owns the table there."""
+
+    reader: socket.socket
+    writer: socket.socket
+
+
 def _bound() -> socket.socket:
     sock = netfilter.connected()
     sock.bind((0, 0))
     return sock
+
+
+def _commit(sock: socket.socket, transaction: bytes) -> None:
+    """Have nf_tables do a transaction. OSError if it refuses."""
+    sock.send(transaction)
+    refused = [number for data in netfilter.waiting(sock, _LONGEST) for number in nftables.refusals(data)]
+    if refused:
+        raise OSError(refused[0], os.strerror(refused[0]))
 
 
 def _events(sock: socket.socket) -> list[Event]:

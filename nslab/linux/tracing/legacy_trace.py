@@ -95,7 +95,7 @@ class LegacyTrace:
         signed = [(line, self._sign(line.packet)) for line in lines]
         events = legacy.events(((line, sign) for line, sign in signed if sign is not None), chains, self._own)
         marks = dict(enumerate(self._marks))
-        return TracedNamespace(self._own, events, chains.listed(), legacy.base_chains(chains), marks), chains.texts()
+        return TracedNamespace(self._own, events, chains.listed, legacy.base_chains(chains), marks), chains.texts()
 
     def _sign(self, packet: bytes) -> int | None:
         return next((number for number, needle in enumerate(self._needles) if needle.is_in(packet)), None)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from nslab.dataclass import replace
 from nslab.linux.netlink import batch
-from nslab.objects.inet import route_author, route_destination
 from nslab.objects.names import netns
 from nslab.objects.neighbours import NDA_DST, NUD_NOARP
+from nslab.objects.routes import route_author, route_destination
 from nslab.trace.hops import BLACKHOLE, NO_FORWARDING, NO_ROUTE, RP_FILTER
 from nslab.trace.observed import RouteTaken
 from nslab.wire import netlink as wire

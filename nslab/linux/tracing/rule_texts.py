@@ -7,10 +7,11 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, TypeAlias
 
 from nslab.errors import NslabError
+from nslab.linux.netlink import netfilter
 from nslab.linux.rules import restore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from nslab.wire.nftables import ListedRule
 
@@ -23,9 +24,30 @@ _NFT_TABLE = re.compile(r"table (\S+) (\S+) \{")
 _NFT_RULE = re.compile(r"\t\t(.+) # handle (\d+)$")
 
 
-def texts(ns: str, rules: Sequence[ListedRule], tables: Iterable[tuple[str, str]]) -> Texts:
+class RuleTexts:
+    """Reads the rules of a namespace once, and again when they are others."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[object, Texts]] = {}
+
+    def of(self, ns: str, rules: Sequence[ListedRule], wanted: Collection[tuple[str, str]], own: str) -> Texts:
+        """The rules of some tables (family, name) of this thread's namespace, `ns`. `own`: the table of the trace."""
+        if not wanted:
+            return {}
+        state = _state(rules, own), frozenset(wanted)
+        if ns not in self._known or self._known[ns][0] != state:
+            self._known[ns] = state, texts(ns, rules, wanted)
+        return self._known[ns][1]
+
+
+def _state(rules: Sequence[ListedRule], own: str) -> tuple[object, ...]:
+    """What changes whenever a rule does: no two rules of a table ever have the same handle, nor do two tables."""
+    handles = [(rule.family, rule.table, rule.handle) for rule in rules if rule.table != own]
+    return tuple(item for item in netfilter.table_handles().items() if item[0][1] != own), tuple(handles)
+
+
+def texts(ns: str, rules: Sequence[ListedRule], wanted: Collection[tuple[str, str]]) -> Texts:
     """The rules of some tables (family, name) of this thread's namespace."""
-    wanted = {*tables}
     found: dict[tuple[str, int], str] = {}
     if any(not _by_iptables(*table) for table in wanted):
         found |= nft_texts(_listed(ns, "nft", "-a", "list", "ruleset"))

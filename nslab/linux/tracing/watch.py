@@ -11,13 +11,11 @@ from nslab.linux.netns import named
 from nslab.linux.prober.counters import kernel_counters, moved
 from nslab.linux.prober.follow import unanswered, wait
 from nslab.linux.prober.tracks import Track
-from nslab.linux.taps import ETH_P_ARP, ETH_P_IP, OTHERHOST, OUTGOING, in_order, taps_in
+from nslab.linux.taps import ETH_P_ARP, ETH_P_IP, OTHERHOST, OUTGOING, in_order
 from nslab.linux.tracing import affinity, connections
 from nslab.linux.tracing.events import as_header, crossings, merged
-from nslab.linux.tracing.kernel_trace import KernelTrace
 from nslab.linux.tracing.legacy_trace import LegacyTrace
 from nslab.linux.tracing.relays import made, passings, relayed
-from nslab.linux.tracing.rule_texts import texts
 from nslab.objects.names import host, netns
 from nslab.probes.evidence import What
 from nslab.trace.affinity import pinned
@@ -31,29 +29,33 @@ if TYPE_CHECKING:
 
     from nslab.linux.netns import Namespaces
     from nslab.linux.taps import Frame
+    from nslab.linux.tracing.instruments import Instruments
     from nslab.linux.tracing.kernel_trace import TracedNamespace
     from nslab.linux.tracing.relays import Relays
+    from nslab.linux.tracing.rule_texts import RuleTexts
     from nslab.probes.evidence import Conversation
     from nslab.trace.observed import Crossing
 
     Devices: TypeAlias = Mapping[str, tuple[int, int]]
 
 
-def watch(spaces: Namespaces, lab: str, question: Conversation, relays: Relays | None = None) -> WatchedPacket:
+def watch(
+    spaces: Namespaces, instruments: Instruments, lab: str, question: Conversation, relays: Relays | None = None
+) -> WatchedPacket:
     """Send the packet of `question` and return what was seen until its reply came, or the time was over.
 
     `relays`: of a Service that processes serve, which make a connection of their own.
     It leaves nothing behind: no rule, no entry in any conntrack, and no affinity that was not there.
     """
-    everywhere, track = named(lab), Track(question)
+    everywhere, track, trace = named(lab), Track(question), instruments.trace
     with ExitStack() as opened:
         opened.callback(track.close)
         forget_unresolved(spaces, everywhere)  # who has failed to resolve an address sends no ARP request for a while
-        taps = opened.enter_context(taps_in(spaces, everywhere))
+        taps = instruments.taps(everywhere)
         others = {one.tuple for one in relayed(spaces, lab, relays)} if relays else set()
         before = {ns: kernel_counters(spaces, ns) for ns in everywhere}
-        trace = KernelTrace(spaces, everywhere, track.signs)
-        opened.callback(trace.close)
+        opened.callback(trace.end)
+        trace.begin(everywhere, track.signs)
         legacy = LegacyTrace(spaces, everywhere, track.signs)
         opened.callback(legacy.close)
         opened.callback(spaces.home)
@@ -65,10 +67,13 @@ def watch(spaces: Namespaces, lab: str, question: Conversation, relays: Relays |
         new = made(spaces, lab, relays, others) if relays and not track.error else []
         seen = in_order({host(ns): sock for ns, sock in taps.items()})
         counts = [one for ns in everywhere for one in moved(host(ns), before[ns], kernel_counters(spaces, ns))]
-        devices = {ns: batch.indexes_and_mtus(spaces.route_socket(ns)) for ns in everywhere}
-        crossed = [one for ns, traced in trace.read().items() for one in _crossings(spaces, ns, traced, devices[ns])]
-        for ns, (traced, rules) in legacy.read().items():
-            crossed = merged(crossed, crossings(host(ns), traced, _names(devices[ns]), rules))
+        traced, logged = trace.read(), legacy.read()
+        met = {*traced, *logged, *(netns(lab, frame.host) for frame in seen)}
+        devices = {ns: batch.indexes_and_mtus(spaces.route_socket(ns)) for ns in everywhere if ns in met}
+        texts = instruments.texts
+        crossed = [one for ns, found in traced.items() for one in _crossings(spaces, ns, found, devices[ns], texts)]
+        for ns, (lines, rules) in logged.items():
+            crossed = merged(crossed, crossings(host(ns), lines, _names(devices[ns]), rules))
         passed = tuple(_passings(track, seen))
         relay = passings(new, seen)
         known = connections.entries(spaces, lab, (*passed, *relay))
@@ -83,11 +88,13 @@ def watch(spaces: Namespaces, lab: str, question: Conversation, relays: Relays |
     )  # fmt: skip
 
 
-def _crossings(spaces: Namespaces, ns: str, traced: TracedNamespace, devices: Devices) -> list[Crossing]:
+def _crossings(
+    spaces: Namespaces, ns: str, traced: TracedNamespace, devices: Devices, known: RuleTexts
+) -> list[Crossing]:
     spaces.enter(ns)
     tables = {(event.family, event.table) for event in traced.events if event.table != traced.table}
-    named_rules = texts(ns, traced.rules, tables) if tables else {}
-    return crossings(host(ns), traced, _names(devices), named_rules)
+    texts = known.of(ns, traced.rules, tables, traced.table)
+    return crossings(host(ns), traced, _names(devices), texts)
 
 
 def _names(devices: Devices) -> dict[int, str]:

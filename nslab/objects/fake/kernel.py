@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, assert_never
 from nslab.errors import Refused
 from nslab.objects import script as shell
 from nslab.objects.base import Add, Remove, Replace
+from nslab.objects.fake.nft import perform
 from nslab.objects.ipset import held_back
 from nslab.objects.iptables import InTable, by_table, in_turn
 from nslab.objects.ipvs import refusals
 from nslab.objects.keys import is_object
-from nslab.objects.nft import operations, perform
+from nslab.objects.nft_commands import operations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

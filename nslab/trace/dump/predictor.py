@@ -80,9 +80,18 @@ class DumpPredictor(Predictor):
 
     def _filtered(self, branch: Branch, bridge: str) -> Iterator[Branch]:
         """What FORWARD makes of a packet that a bridge passes, if the bridge calls iptables (br_netfilter)."""
-        if not self._own.all[branch.ns].bridge_calls:
+        host, packet = self._own.all[branch.ns], branch.packet
+        if not host.bridge_calls:
             return iter([branch])
-        return self.hosts.through(branch, "FORWARD", iif=bridge, oif=bridge)
+        into, out = (self._known_port(host, bridge, address) for address in (packet.source, packet.destination))
+        crossing = changed(branch, packet=changed(packet, physdev_in=into, physdev_out=out))
+        return map(_off_the_bridge, self.hosts.through(crossing, "FORWARD", iif=bridge, oif=bridge))
+
+    def arrive(self, branch: Branch, ns: str, dev: str) -> Iterator[Branch]:
+        host = self._own.all[ns]
+        bridged = dev in host.links and host.links[dev].kind == "bridge" and host.bridge_calls
+        port = self._known_port(host, dev, branch.packet.source) if bridged else ""
+        return super().arrive(changed(branch, packet=changed(branch.packet, physdev_in=port)), ns, dev)
 
     def cross(self, branch: Branch, dev: str, via: IPv4Address) -> Iterator[Branch]:
         host = self._own.all[branch.ns]
@@ -169,8 +178,16 @@ class DumpPredictor(Predictor):
 
     def _port(self, host: DumpedHost, bridge: str, address: IPv4Address) -> str:
         """The port behind which an address is; the bridge itself if that is not known."""
+        return self._known_port(host, bridge, address) or bridge
+
+    def _known_port(self, host: DumpedHost, bridge: str, address: IPv4Address) -> str:
+        """The port; "" if it is not known."""
         mac = host.neighbours.get((bridge, address), "")
-        return next((port for _, port in host.forwarding.get((bridge, mac), [])), bridge)
+        return next((port for _, port in host.forwarding.get((bridge, mac), [])), "")
+
+
+def _off_the_bridge(branch: Branch) -> Branch:
+    return changed(branch, packet=changed(branch.packet, physdev_in="", physdev_out=""))
 
 
 def _as_if(there: Branch, back: Branch) -> Branch:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nslab.objects.chain_policy import ChainPolicy
-from nslab.objects.inet import Address, Route
+from nslab.objects.inet import Address
 from nslab.objects.ipset import IpSet, SetMember
 from nslab.objects.iptables import Chain, Jump
 from nslab.objects.nft import NftChain, NftElement, NftSet, NftTable
+from nslab.objects.routes import Route
 from nslab.ruletext.iptables import TABLES
 from nslab.trace.rules import nft_written
 from nslab.trace.rules.packet import Addresses

@@ -45,9 +45,33 @@ const WORDS = {
   },
 };
 
+// Why a host did something, in Korean. Names of rules and what a program prints stay as they are.
+const KOREAN_CAUSES = [
+  [/^conntrack; no rule does this$/, "conntrack이 한 일이며, 규칙은 없습니다"],
+  [/^a blackhole route drops it$/, "blackhole 경로가 버립니다"],
+  [/^its rp_filter drops it: no route leads back to where it came in$/, "rp_filter가 버립니다: 들어온 곳으로 되돌아가는 경로가 없습니다"],
+  [/^it has no route there$/, "그곳으로 가는 경로가 없습니다"],
+  [/^it does not forward packets \(ip_forward\), or a route says unreachable$/, "패킷을 포워딩하지 않거나(ip_forward), 경로가 unreachable입니다"],
+  [/^a route of its says unreachable$/, "경로가 unreachable입니다"],
+  [/^a route of its says prohibit$/, "경로가 prohibit입니다"],
+  [/^a route prohibits it$/, "경로가 금지합니다"],
+  [/^its TTL is over$/, "TTL이 다했습니다"],
+  [/^policy DROP of chain (\S+) \(table (.+)\)$/, "체인 $1의 정책 DROP(테이블 $2)"],
+  [/^no program takes it from the queue of (.+)$/, "큐에서 꺼내는 프로그램이 없습니다: $1"],
+  [/^no rule that the kernel traces drops it; route (.+)$/, "커널이 추적하는 규칙 가운데 버리는 것은 없습니다. 경로: $1"],
+  [/^route (.+); after DNAT (.+)$/, "경로: $1, DNAT 뒤의 경로: $2"],
+  [/^route (.+)$/, "경로: $1"],
+  [/^(\S+) to (\S+)$/, "$1 → $2"],
+  [/^(\S+) is at (\S+)$/, "$1의 MAC 주소: $2"],
+];
+
 const asked = new URLSearchParams(location.search).get("lang") || navigator.language || "en";
 let language = asked.startsWith("ko") ? "ko" : "en";
 const word = (name) => WORDS[language][name];
+const inWords = (cause) => {
+  const [pattern, text] = (language === "ko" && KOREAN_CAUSES.find(([one]) => one.test(cause))) || [];
+  return pattern ? cause.replace(pattern, text) : cause;
+};
 const action = (name) => word("actions")[name] || name;
 
 function element(tag, attributes, ...children) {

@@ -181,7 +181,7 @@ def test_what_runs_in_a_lab_has_the_usual_umask(tmp_path: Path, umask: int) -> N
     before = os.umask(umask)
     try:
         lab.up()
-        assert nslab("logs", f"{lab.name}/prints").stdout == "0022\n"
+        until(lambda: nslab("logs", f"{lab.name}/prints").stdout == "0022\n")
         for host in ("prints", "pod-a", "node1", "client", "switch"):
             assert nslab("exec", f"{lab.name}/{host}", "--", "sh", "-c", "umask").stdout == "0022\n"
     finally:

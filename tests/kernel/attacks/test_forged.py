@@ -30,7 +30,7 @@ from tests.kernel.attacks.forgekit import (
     tree,
     world,
 )
-from tests.kernel.labkit import IP_NETNS, RUN, nslab, until
+from tests.kernel.labkit import IP_NETNS, RUN, kill, nslab, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -145,7 +145,7 @@ def test_exec_goes_to_no_other_pod(redirected: Small) -> None:
 
 
 def test_nor_does_it_when_the_nodes_process_is_dead(redirected: Small) -> None:
-    os.kill(redirected.pids()["node1 node"], signal.SIGKILL)
+    kill(redirected.pids()["node1 node"])
     done = nslab("exec", f"{redirected.name}/second", "--", "hostname")
     assert (done.stdout, done.stderr) == ("second\n", "")
     sentence(nslab("exec", f"{redirected.name}/node1", "--", *NET))
@@ -172,18 +172,22 @@ def test_who_plays_a_part_in_a_pod_is_named_never_adopted_and_ended(lab: Small) 
     line = " ".join(f"NSLAB='{claim}' setsid sleep 2000 > /dev/null 2>&1 &" for claim in claims)
     assert nslab("exec", f"{lab.name}/shared", "--", "sh", "-c", f"{line} true").returncode == 0
     real = lab.pids()
-    forged = {pid: claim for claim in claims for pid in bearing(claim) if pid not in real.values()}
-    assert len(forged) == 3 * len(CLAIMS)
+
+    def forged() -> dict[int, str]:
+        return {pid: claim for claim in claims for pid in bearing(claim) if pid not in real.values()}
+
+    until(lambda: len(forged()) == 3 * len(CLAIMS))  # each is a shell's child until it runs its own program
+    pids = forged()
     output = json.loads(nslab("diff", lab.name, "-o", "json").stdout)
     lines = [line for lines in output["unmanaged"].values() for line in lines]
-    for pid, claim in forged.items():
+    for pid, claim in pids.items():
         assert f"process {pid} plays a {claim.split()[1]} that is not the lab's" in lines
 
-    os.kill(real["node1 node"], signal.SIGKILL)
+    kill(real["node1 node"])
     lab.up()
     now = lab.pids()
     assert {**now, "node1 node": 0} == {**real, "node1 node": 0}, "what was there is what it was"
-    assert [pid for pid in forged if runs(pid)] == []
+    assert [pid for pid in pids if runs(pid)] == []
     assert nslab("exec", f"{lab.name}/crowd", "--", "hostname").stdout == "crowd\n"
     assert nslab("diff", lab.name).returncode == 0
 
@@ -218,7 +222,7 @@ def test_what_a_pod_says_of_itself_leads_out_of_no_folder(lab: Small, tmp_path: 
         marks.append(f"nslab.NAME.evil container/{up}{dear} node1 0 0 0")
     lab.start(pod("quiet"), pod("evil", *script(*marks)))
     before = tree(tmp_path)
-    os.kill(lab.pids()["node1 node"], signal.SIGKILL)
+    kill(lab.pids()["node1 node"])
     nslab("up", lab.file)
     nslab("delete", lab.name, "pod/evil", "--now")
     assert tree(tmp_path) == before

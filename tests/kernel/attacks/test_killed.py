@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.kernel.attacks.forgekit import Small, pod, process, runs, sentence
-from tests.kernel.labkit import IP_NETNS, OwnLab, nslab, until
+from tests.kernel.labkit import IP_NETNS, OwnLab, kill, nslab, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,7 +103,7 @@ def test_a_dead_nodes_pods_are_found_by_what_was_written_alone(small: Small) -> 
     line = f"for _ in 1 2 3; do NSLAB='{mark}' setsid sleep 1000 > /dev/null 2>&1 & done"
     assert nslab("exec", f"{small.name}/one", "--", "sh", "-c", line).returncode == 0
     pids = small.pids()
-    os.kill(pids["node1 node"], signal.SIGKILL)
+    kill(pids["node1 node"])
     small.up()
     assert small.pids()["one container/app"] == pids["one container/app"]
     os.kill(small.pids()["node1 node"], signal.SIGKILL)

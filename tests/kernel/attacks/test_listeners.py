@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.components.images import agnhost
+from nslab.components.images import serving
 from nslab.components.kubeproxy import healthports
 from nslab.linux.netns import Namespaces
 from nslab.linux.stored_lab import stored_lab
@@ -129,8 +129,8 @@ def test_connections_are_bounded_and_come_back(lab: OwnLab, whom: str) -> None:
     dns = next(who for who in lab.pids() if who.endswith("kubedns"))
     web = next(who for who in lab.pids() if who.startswith(f"{name} container"))
     host, role, to, most = {
-        "agnhost": ("node1", web, (address, 8080), agnhost.MOST),
-        "kubedns": (dns.split()[0], dns, ("127.0.0.1", 10053), agnhost.MOST),
+        "agnhost": ("node1", web, (address, 8080), serving.MOST),
+        "kubedns": (dns.split()[0], dns, ("127.0.0.1", 10053), serving.MOST),
         "health": ("client", f"{node} kube-proxy", (at, port), healthports.MOST),
     }[whom]  # fmt: skip
     before, cost = lab.pids(), memory(lab.pids()[role])
@@ -205,7 +205,7 @@ async def main():
         client.sendto(b"x", where["udp"])
     udp.settimeout(0)
     heard, quiet = 0, 0
-    while quiet < 20:
+    while heard < 8 or quiet < 20:
         try:
             udp.recv(10)
             heard, quiet = heard + 1, 0

@@ -18,6 +18,7 @@ from nslab.linux.owned import written
 from nslab.linux.processes.agents import Agents
 from nslab.linux.processes.exec import ExecRequest, communicate
 from nslab.linux.processes.procs import Record, processes
+from nslab.linux.timeouts import scaled
 from nslab.objects.container import Sandbox, Workload
 from nslab.objects.plan import Add
 from nslab.objects.process import NodeAgent
@@ -93,7 +94,7 @@ class Bench:
     def start(self, *objects: Sandbox | Workload) -> list[int]:
         """Start these, which must become ready."""
         pids = self.agents.run([Add(obj) for obj in objects])
-        assert [str(entry) for entry in self.agents.wait_ready(5)] == []
+        assert [str(entry) for entry in self.agents.wait_ready(scaled(10))] == []
         return pids
 
     def inside(self, ns: str, call: Callable[[], object]) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 from nodebench import Bench, until
 
 from nslab.linux.processes.exec import NotRunning, communicate
+from nslab.objects.plan import Add
 
 pytestmark = pytest.mark.root
 
@@ -20,6 +23,24 @@ def pod(bench: Bench) -> Bench:
     bench.node()
     bench.start(bench.sandbox("pod"), bench.workload("pod", "app", "sleep", "1000"))
     return bench
+
+
+def at_first(pod: Bench, role: str, *argv: str) -> tuple[int, str]:
+    """What a command says that comes in as soon as there is a container."""
+    while True:
+        with contextlib.suppress(NotRunning):
+            return pod.exec("pod", role, *argv)
+
+
+def test_a_container_that_is_about_to_start_is_waited_for(pod: Bench) -> None:
+    """Before it has a file system of its own, a command would be elsewhere."""
+    with ThreadPoolExecutor(1) as other:
+        for number in range(8):
+            role = f"container/new{number}"
+            first = other.submit(at_first, pod, role, "sh", "-c", "echo mine > /tmp/x; readlink /proc/1/exe")
+            pod.agents.run([Add(pod.workload("pod", f"new{number}", "sleep", "1000"))])
+            assert first.result() == (0, "/usr/bin/sleep\n")
+            assert pod.exec("pod", role, "cat", "/tmp/x") == (0, "mine\n")
 
 
 def test_gives_back_the_status(pod: Bench) -> None:

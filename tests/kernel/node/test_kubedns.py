@@ -24,6 +24,7 @@ from dnstalk import Told, query, read
 
 from nslab.lab.dns import containers
 from nslab.lab.views import container
+from nslab.linux.timeouts import scaled
 from nslab.proxy.model import Endpoint, Port, ServiceInfo, to_json
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def test_what_does_not_exist_is_said_at_once(dns: Cluster) -> None:
     dns.write()
     started = time.monotonic()
     assert {dns.ask(f"host{number}.example.org").code for number in range(100)} == {"NXDOMAIN"}
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < scaled(5), "who is asked for a name elsewhere waits so long for an answer"
 
 
 def test_a_change_is_seen_by_the_next_question(dns: Cluster) -> None:

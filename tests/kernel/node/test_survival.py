@@ -11,6 +11,7 @@ from nodebench import Bench, alive, until
 
 from nslab.linux.processes.agents import Agents
 from nslab.linux.processes.procs import end
+from nslab.linux.processes.spawner import Interpreter
 from nslab.objects.plan import Add, Remove
 from nslab.objects.process import NodeAgent
 
@@ -34,6 +35,28 @@ def test_the_spawner_ends_with_up(bench: Bench) -> None:
     (spawner,) = [record for record in bench.records() if record.role == "spawner"]
     bench.agents.__exit__()
     assert not alive(spawner.pid)
+
+
+def test_a_lab_takes_an_interpreter_that_was_started_before_it_was_known(bench: Bench) -> None:
+    bench.add_ns("node1")
+    with Interpreter() as early, Agents(bench.lab, bench.run, early) as agents:
+        agents.run([Add(NodeAgent(bench.ns("node1"), bench.ns("node1")))])
+        assert [record.pid for record in bench.records() if record.role == "spawner"] == [early.pid]
+
+
+def test_an_interpreter_without_a_lab_ends_at_once_and_is_no_labs(bench: Bench) -> None:
+    with Interpreter() as early:
+        pid = early.pid
+        assert alive(pid)
+        assert pid not in [record.pid for record in bench.records()]
+    assert not alive(pid)
+
+
+def test_an_interpreter_ends_with_its_socket() -> None:
+    early = Interpreter()
+    early.socket.close()  # as when its starter is killed
+    assert os.waitstatus_to_exitcode(os.waitpid(early.pid, 0)[1]) == 0
+    os.close(early.output)
 
 
 def test_a_killed_node_is_started_again_and_nothing_is_lost(bench: Bench) -> None:

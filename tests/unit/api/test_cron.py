@@ -1,48 +1,68 @@
-"""Schedules of CronJobs, and the parser's words for those that are none."""
+"""The times of CronJobs' schedules."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
 import pytest
 
-from nslab.api.cron import schedule_fault
+from nslab.api.cron import latest_time, next_time
+
+NOON = datetime(2026, 3, 4, 12, 0, 30, tzinfo=UTC).timestamp()  # a Wednesday
+
+
+def shown(moment: float, zone: ZoneInfo | None = None) -> str:
+    return f"{datetime.fromtimestamp(moment, zone or UTC):%a %d %b %Y %H:%M:%S}"
 
 
 @pytest.mark.parametrize(
-    "schedule",
+    ("schedule", "moment"),
     [
-        "* * * * *", "*/5 0 1,15 * 1-5", "0 0 ? * SUN", "0 22 * jan-MAR/2 1-5", "5/15 * * * *", "@daily",
-        "@every 1h30m", "@every 1.5s", " 0  0 1 1 0 ", "0-59/59 * * * *", ", * * * *", "@every 0",
-    ],
-)  # fmt: skip
-def test_valid(schedule: str) -> None:
-    assert schedule_fault(schedule) == ""
-
-
-MANY = "9" * 30
-
-
-@pytest.mark.parametrize(
-    ("schedule", "fault"),
-    [
-        ("* * * *", "expected exactly 5 fields, found 4: [* * * *]"),
-        ("0 * * * * *", "expected exactly 5 fields, found 6: [0 * * * * *]"),
-        ("60 * * * *", "end of range (60) above maximum (59): 60"),
-        ("* * 0 * *", "beginning of range (0) below minimum (1): 0"),
-        ("* * * * 7", "end of range (7) above maximum (6): 7"),
-        ("30-10 * * * *", "beginning of range (30) beyond end of range (10): 30-10"),
-        ("1-2-3 * * * *", "too many hyphens: 1-2-3"),
-        ("*/2/3 * * * *", "too many slashes: */2/3"),
-        ("*/0 * * * *", "step of range should be a positive number: */0"),
-        ("x * * * *", 'failed to parse int from x: strconv.Atoi: parsing "x": invalid syntax'),
-        ("* * * * mon-xyz", 'failed to parse int from xyz: strconv.Atoi: parsing "xyz": invalid syntax'),
-        (
-            "9" * 30 + " * * * *",
-            f'failed to parse int from {"9" * 30}: strconv.Atoi: parsing "{"9" * 30}": value out of range',
-        ),
-        ("@fortnightly", "unrecognized descriptor: @fortnightly"),
-        ("@every soon", 'failed to parse duration @every soon: time: invalid duration "soon"'),
-        ("@every 5", 'failed to parse duration @every 5: time: missing unit in duration "5"'),
+        ("* * * * *", "Wed 04 Mar 2026 12:01:00"),
+        ("*/5 * * * *", "Wed 04 Mar 2026 12:05:00"),
+        ("0 12 * * *", "Thu 05 Mar 2026 12:00:00"),
+        ("30 1,13 * * *", "Wed 04 Mar 2026 13:30:00"),
+        ("0 0 13 * 5", "Fri 06 Mar 2026 00:00:00"),
+        ("0 0 13 * *", "Fri 13 Mar 2026 00:00:00"),
+        ("0 0 */2 * 5", "Thu 05 Mar 2026 00:00:00"),
+        ("0 0 29 feb *", "Tue 29 Feb 2028 00:00:00"),
+        ("15-45/15 8 * * mon-fri", "Thu 05 Mar 2026 08:15:00"),
+        ("5/20 * * * ?", "Wed 04 Mar 2026 12:05:00"),
+        ("@weekly", "Sun 08 Mar 2026 00:00:00"),
+        ("@yearly", "Fri 01 Jan 2027 00:00:00"),
+        ("@every 1m30s", "Wed 04 Mar 2026 12:02:00"),
+        ("@every 10ms", "Wed 04 Mar 2026 12:00:31"),
     ],
 )
-def test_invalid(schedule: str, fault: str) -> None:
-    assert schedule_fault(schedule) == fault
+def test_the_next_time(schedule: str, moment: str) -> None:
+    assert shown(next_time(schedule, NOON, UTC)) == moment
+
+
+def test_a_day_that_never_comes() -> None:
+    assert next_time("0 0 31 2 *", NOON, UTC) == float("inf")
+
+
+def test_a_clock_that_is_put_forward_and_back() -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    spring = datetime(2026, 3, 28, 12, tzinfo=UTC).timestamp()
+    assert shown(next_time("30 2 * * *", spring, berlin), berlin) == "Mon 30 Mar 2026 02:30:00"
+    autumn = datetime(2026, 10, 24, 12, tzinfo=UTC).timestamp()
+    first = next_time("30 2 * * *", autumn, berlin)
+    assert next_time("30 2 * * *", first, berlin) == first + 3600
+
+
+@pytest.mark.parametrize(
+    ("schedule", "ago", "moment"),
+    [
+        ("* * * * *", 600, "Wed 04 Mar 2026 12:00:00"),
+        ("* * * * *", 20, ""),
+        ("0 * * * *", 86400 * 900, "Wed 04 Mar 2026 12:00:00"),
+        ("0 0 1 1 *", 86400 * 900, "Thu 01 Jan 2026 00:00:00"),
+        ("@every 20s", 50, "Wed 04 Mar 2026 12:00:20"),
+        ("@every 20s", 10, ""),
+    ],
+)
+def test_the_latest_time(schedule: str, ago: int, moment: str) -> None:
+    found = latest_time(schedule, NOON - ago, NOON, UTC)
+    assert (shown(found) if found else "") == moment

@@ -15,10 +15,11 @@ from nslab.compiler.placement import assign_addresses
 from nslab.errors import LabFileError
 from nslab.lab.find import folder
 from nslab.lab.types import Encapsulation
-from nslab.objects.inet import Address, Route
+from nslab.objects.inet import Address
 from nslab.objects.needs import HostFeatures
 from nslab.objects.plan import diff
 from nslab.objects.ports import BridgePort
+from nslab.objects.routes import Route
 from nslab.objects.sysctl import Sysctl
 from nslab.probes import Expected, Kind, survey
 from nslab.views.tree import picture, title

@@ -15,10 +15,10 @@ from nslab.compiler.services import announced, api_server, proxy_of, services
 from nslab.compiler.written_by import WrittenBy
 from nslab.lab.addons import with_api_service
 from nslab.lab.types import Client, Encapsulation, Lab, Networks, Node, Plugin, ProxyMode
-from nslab.objects.inet import Route
 from nslab.objects.iptables import Chain
 from nslab.objects.needs import FULL
 from nslab.objects.process import Control, KubeProxy
+from nslab.objects.routes import Route
 from nslab.proxy import model
 
 WEB = (("app", "web"),)

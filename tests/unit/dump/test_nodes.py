@@ -354,6 +354,23 @@ def test_a_bridge_between_two_pods() -> None:
         only(host, "172.17.0.2", "172.17.0.2:1")
 
 
+def test_a_rule_that_asks_for_the_port_of_a_bridge() -> None:
+    """Known by the bridge's forwarding; only rules that br_netfilter calls see it."""
+    drop = "-m physdev --physdev-in veth2 -p tcp -m tcp --dport 22 -j DROP"
+    saved = f"*filter\n-A FORWARD {drop}\n-A INPUT {drop}\nCOMMIT\n"
+    macs = {"172.17.0.2": "aa:aa:aa:aa:aa:02", "172.17.0.3": "aa:aa:aa:aa:aa:03"}
+    links = [*NODE_LINKS, *(link(f"veth{number}") for number in (2, 3))]
+    for setting, dropped in (("net.bridge.bridge-nf-call-iptables = 1\n", True), ("", False)):
+        host = dumped(
+            "host", links, NODE, DEFAULT, iptables_save=saved, sysctl=f"net.ipv4.ip_forward = 1\n{setting}",
+            neigh=[{"dst": ip, "dev": "docker0", "lladdr": mac, "state": ["REACHABLE"]} for ip, mac in macs.items()],
+            fdb=[{"mac": mac, "ifname": f"veth{mac[-1]}", "master": "docker0"} for mac in macs.values()],
+        )  # fmt: skip
+        ends = [only(host, "172.17.0.2", to).end for to in ("172.17.0.3:22", "192.0.2.7:22", "192.0.2.1:22")]
+        assert {end is End.DROPPED for end in ends} == {dropped}
+        assert [only(host, "172.17.0.3", to).end for to in ("172.17.0.2:22", "192.0.2.7:22")] == [End.LEFT, End.LEFT]
+
+
 def test_nft_asks_for_the_senders_port() -> None:
     listed = {"nftables": [
         {"table": {"family": "inet", "name": "t"}},

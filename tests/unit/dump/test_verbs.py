@@ -53,6 +53,7 @@ def test_a_journey_as_text_and_as_json(tmp_path: Path) -> None:
     ("words", "sentence"),
     [
         (("lab", "a", "b"), "--dump stands for LAB: nslab trace --dump DIR FROM TO:PORT"),
+        (("node1",), "say where it goes: nslab trace --dump DIR node1 TO:PORT"),
         (("node1", "192.0.2.1:80", "--udp", "--icmp"), "a packet is one of them"),
         (("node1", "192.0.2.1:http"), "is not a port"),
         (("node1", "fe80::1"), "is an IPv6 address: traces of IPv6 come later, with dual stack"),

@@ -160,14 +160,13 @@ def test_a_question_of_several_goals_is_asked_once() -> None:
     ("times", "answers", "rounds", "lost"),
     [
         (5, "+++++", [[5]], 0),
-        (5, "+-+-+++", [[5], [2]], 0),
-        (5, "+-+-+-+", [[5], [2]], 1),
-        (100, "--", [[1], [1]], 1),
-        (100, "-+" + "+" * 99, [[1], [1], [99]], 0),
+        (5, "+-+-+", [[5]], 2),
+        (100, "-", [[1]], 1),
+        (100, "+" + "+" * 99, [[1], [99]], 0),
         (100, "+" + "+" * 90 + "-" * 9 + "+" * 8 + "-", [[1], [99], [9]], 1),
     ],
 )  # fmt: skip
-def test_many_are_asked_where_one_is_answered_and_what_got_lost_once_more(
+def test_many_are_asked_where_one_is_answered_and_what_of_them_got_lost_once_more(
     times: int, answers: str, rounds: list[list[int]], lost: int
 ) -> None:
     call = questions(Check((Goal("a", asks=(replace(HTTP, times=times),)),)), LAB).calls

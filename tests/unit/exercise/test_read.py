@@ -12,7 +12,8 @@ import yaml
 from nslab.admission.load import load
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import LabFileError
-from nslab.exercises.read import check_schema, goals_beside, read_check
+from nslab.exercises.beside import goals_beside
+from nslab.exercises.read import check_schema, read_check
 from nslab.exercises.targets import target
 from nslab.exercises.types import Ask, By, Expect, Fact, Language, Show, Translated
 from nslab.lab.find import folder, shipped

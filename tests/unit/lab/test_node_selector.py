@@ -6,9 +6,11 @@ import os
 
 import pytest
 
-from nslab.admission.change import applied
-from nslab.admission.load import parse, parse_with_warnings
+from nslab.admission.change import applied, deleted
+from nslab.admission.load import parse, parse_stored, parse_with_warnings
 from nslab.errors import LabFileError
+from nslab.lab.dump import dump
+from nslab.lab.node_selector import unschedulable
 
 LAB = """\
 apiVersion: nslab/v1
@@ -64,11 +66,27 @@ def test_daemons_of_another_system_are_nowhere() -> None:
     assert found == ["no node has the label kubernetes.io/os=windows, by which DaemonSet a selects its nodes"]
 
 
-def test_labels_that_no_node_has_are_named_and_exclude_none() -> None:
+def test_a_pod_with_labels_that_no_node_has_waits() -> None:
     nodes, found = placed("{gpu: a100, disk: hdd}")
-    assert nodes == ["n3"]
+    assert nodes == []
     assert found == ["no node has the label gpu=a100, by which pod a selects its nodes"]
-    assert placed("{disk: tape}")[0] == ["n1"]
+    text = "no node has the labels disk=ssd, cpus=16 together, by which pod a selects its nodes"
+    assert placed('{disk: ssd, cpus: "16"}') == ([], [text])
+
+
+def test_what_waits_is_kept_and_goes_to_a_node_that_gets_the_label() -> None:
+    text = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: a}\n"
+    text += "spec: {nodeSelector: {gpu: a100}, containers: [{name: c, image: pause}]}\n"
+    lab = parse(LAB + text, "f")
+    assert [(one.name, one.node) for one in lab.pending] == [("a", "")]
+    assert parse_stored(dump(lab), "kept") == lab
+    assert deleted(lab, ["pod/a"])[0].pending == ()
+    (pod,) = parse(LAB.replace("disk: hdd", "gpu: a100") + text, "f").pods
+    assert (pod.name, pod.node, pod.uid) == ("a", "n3", lab.pending[0].uid)
+    assert unschedulable(3) == (
+        "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector. no new claims to deallocate, "
+        "preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
+    )
 
 
 IS_N1 = "{matchFields: [{key: metadata.name, operator: In, values: [n1]}]}"
@@ -101,17 +119,17 @@ def test_an_affinity_narrows_a_selector() -> None:
     exists = "[{matchExpressions: [{key: disk, operator: Exists}]}]"
     assert placed("{cpus: '16'}", "Pod", exists) == (["n3"], [])
     nodes, found = placed("{cpus: '4'}", "Pod", exists)
-    assert (nodes, found) == (["n1"], ["no node matches disk, by which pod a selects its nodes"])
+    assert (nodes, found) == ([], ["no node matches disk, by which pod a selects its nodes"])
 
 
 def test_an_affinity_that_no_node_fulfils_is_named() -> None:
     tape = "[{matchExpressions: [{key: disk, operator: In, values: [tape]}]}]"
     text = "no node matches disk in (tape), by which {} a selects its nodes"
-    assert placed("{}", "Pod", tape) == (["n1"], [text.format("pod")])
+    assert placed("{}", "Pod", tape) == ([], [text.format("pod")])
     assert placed("{}", "DaemonSet", tape) == ([], [text.format("DaemonSet")])
     both = "[{matchExpressions: [{key: gpu, operator: Exists}, {key: disk, operator: In, values: [ssd]}]}]"
     assert placed("{}", "Pod", both) == (
-        ["n2"],
+        [],
         ["no node matches gpu,disk in (ssd), by which pod a selects its nodes"],
     )
 

@@ -18,9 +18,9 @@ from nslab.lab.plugins import network_of
 from nslab.lab.status import merge_status
 from nslab.lab.types import Cni, Encapsulation, Plugin
 from nslab.objects.attachment import Attachment
-from nslab.objects.inet import Route
 from nslab.objects.iptables import Jump
 from nslab.objects.needs import FULL
+from nslab.objects.routes import Route
 
 if TYPE_CHECKING:
     from pathlib import Path

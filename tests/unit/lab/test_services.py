@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.admission.load import parse, parse_stored
+from nslab.admission.load import completed, parse, parse_stored
 from nslab.admission.manifest import load_manifest, parse_manifest
 from nslab.api.pod_types import Protocol, RestartPolicy
 from nslab.api.service_types import Service, TrafficPolicy
 from nslab.errors import LabFileError
 from nslab.lab.defaults import host_name
-from nslab.lab.dump import dump
+from nslab.lab.dump import documents, dump
 from nslab.lab.status import merge_status
 from nslab.runtime.health_check import HealthCheck
 from scripts.benchmarks.services_manifest import manifest
@@ -208,8 +208,10 @@ def test_replicas_keep_their_status_and_go_from_the_end() -> None:
     lab = replace(lab, pods=tuple(replace(p, assigned=a, ready=False) for p, a in zip(lab.pods, had, strict=True)))
     kept = dump(lab)
     assert parse_stored(kept, "kept") == lab
-    assert parse_stored(kept.replace("replicas: 3", "replicas: 2"), "kept").pods == lab.pods[:2]
-    four = parse_stored(kept.replace("replicas: 3", "replicas: 4"), "kept").pods
+    two = parse_stored(kept.replace("replicas: 3", "replicas: 2"), "kept")
+    assert two.pods == lab.pods, "who reads what is kept is no controller"
+    assert completed(documents(two), "x").pods == lab.pods[:2]
+    four = completed(documents(parse_stored(kept.replace("replicas: 3", "replicas: 4"), "kept")), "x").pods
     assert four[:3] == lab.pods
     assert (four[3].assigned, four[3].ready) == (None, True)
     # On a fresh look at the file, pods before them would have put the replicas elsewhere.
@@ -219,12 +221,13 @@ def test_replicas_keep_their_status_and_go_from_the_end() -> None:
     assert merged.pods[1:] == lab.pods
 
 
-def test_a_replica_s_document_says_less_than_its_template() -> None:
+def test_a_replica_stays_what_it_was_made_from() -> None:
     output = deployment(2).replace("containers:", "nodeName: a, containers:")
     kept = dump(replace(parse(LAB + output, "x"), name="x"))
-    moved = kept.replace("nodeName: a\n", "nodeName: b\n").replace("nodeName: b\n", "nodeName: a\n", 1)
-    assert moved.count("nodeName: b") == 2
+    moved = kept.replace("nodeName: a\n", "nodeName: b\n", 1)
+    assert moved.count("nodeName: a") == 2
     assert [pod.node for pod in parse_stored(moved, "kept").pods] == ["a", "a"]
+    assert [pod.node for pod in completed(documents(parse_stored(moved, "kept")), "x").pods] == ["b", "b"]
 
 
 def test_a_client_stays_with_its_pod_for_a_day_at_the_most() -> None:

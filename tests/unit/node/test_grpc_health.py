@@ -14,7 +14,7 @@ from h2.events import PingAckReceived, ResponseReceived, StreamEnded, TrailersRe
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nslab.components.images import agnhost
+from nslab.components.images import agnhost, serving
 from nslab.components.images.grpc_health import FLAGS, GrpcPeer, ServingStatus, asked
 from nslab.components.kubelet.grpc_client import probe, question
 from nslab.components.runtime.loop import Loop
@@ -36,7 +36,7 @@ class Server:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.setblocking(False)
         self.port = self._listener.getsockname()[1]
-        agnhost.accept(self._loop, self._listener, lambda peer: GrpcPeer(self._loop, peer, self.health))
+        serving.accept(self._loop, self._listener, lambda peer: GrpcPeer(self._loop, peer, self.health))
         self._reader, self._writer = socket.socketpair()
         self._goes_on = True
         self._loop.watch(self._reader.fileno(), self._stop)

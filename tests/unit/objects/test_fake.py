@@ -9,13 +9,14 @@ import pytest
 
 from nslab.errors import Refused
 from nslab.objects.fake.kernel import FakeKernel
-from nslab.objects.inet import Address, Route
+from nslab.objects.inet import Address
 from nslab.objects.ipset import IpSet, SetMember
 from nslab.objects.iptables import Chain, Jump
 from nslab.objects.links import Veth
 from nslab.objects.namespaces import Netns
 from nslab.objects.plan import Add, Remove, Replace, Step, diff, transactions
 from nslab.objects.ports import LinkUp
+from nslab.objects.routes import Route
 from nslab.objects.sysctl import Sysctl
 
 if TYPE_CHECKING:

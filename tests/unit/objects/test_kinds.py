@@ -17,11 +17,12 @@ from nslab.errors import Refused
 from nslab.linux import kernel as linux
 from nslab.objects import links
 from nslab.objects.base import Add, KernelObject, Remove, Replace
+from nslab.objects.devices import Device, Link
 from nslab.objects.fake.kernel import FakeKernel
 from nslab.objects.inet import Address
 from nslab.objects.interfaces import Interface
 from nslab.objects.keys import Layer, mac_of
-from nslab.objects.links import Device, Dummy, Link
+from nslab.objects.links import Dummy
 from nslab.objects.namespaces import Netns
 from nslab.objects.needs import needs
 from nslab.objects.netlink import Netlink

@@ -9,7 +9,8 @@ import pytest
 from nslab.errors import Refused
 from nslab.objects.fake.kernel import FakeKernel
 from nslab.objects.namespaces import Netns
-from nslab.objects.nft import NftChain, NftElement, NftSet, NftTable, nft_restore
+from nslab.objects.nft import NftChain, NftElement, NftSet, NftTable
+from nslab.objects.nft_commands import nft_restore
 from nslab.objects.nft_listing import Block, element_found, nft_found
 from nslab.objects.plan import Add, Plan, Remove, Replace, Step, diff, invert, transactions
 from nslab.objects.script import commands

@@ -15,7 +15,7 @@ from nslab.cni.config import read
 from nslab.objects.attachment import Attachment
 from nslab.objects.chain_policy import ChainPolicy
 from nslab.objects.container import Sandbox, Security, Workload
-from nslab.objects.inet import Address, Blackhole, Route
+from nslab.objects.inet import Address
 from nslab.objects.ipset import IpSet, SetMember
 from nslab.objects.iptables import Chain, Jump, iptables_restore, settled
 from nslab.objects.ipvs import RealServer, VirtualServer
@@ -28,6 +28,7 @@ from nslab.objects.other_routes import OtherRoute
 from nslab.objects.plan import Add, Remove, Replace, Step
 from nslab.objects.ports import BridgePort, LinkUp
 from nslab.objects.process import Control, KubeProxy, NodeAgent, TunnelAgent
+from nslab.objects.routes import Blackhole, Route
 from nslab.objects.routing_rules import RoutingRule
 from nslab.objects.script import command, commands, script
 from nslab.objects.sysctl import Sysctl

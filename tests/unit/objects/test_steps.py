@@ -12,7 +12,7 @@ from nslab.errors import Refused
 from nslab.objects.base import KernelObject, State
 from nslab.objects.container import Sandbox, Workload
 from nslab.objects.fake.kernel import FakeKernel
-from nslab.objects.inet import Address, Blackhole, Route
+from nslab.objects.inet import Address
 from nslab.objects.ipset import IpSet, SetMember
 from nslab.objects.iptables import Chain, Jump
 from nslab.objects.ipvs import RealServer, VirtualServer
@@ -23,6 +23,7 @@ from nslab.objects.nft import NftChain, NftSet, NftTable
 from nslab.objects.plan import Add, Plan, Remove, Replace, diff, invert, transactions
 from nslab.objects.ports import BridgePort, LinkUp
 from nslab.objects.process import NodeAgent, TunnelAgent
+from nslab.objects.routes import Blackhole, Route
 from nslab.objects.script import command
 from nslab.objects.sysctl import Sysctl
 from nslab.objects.tunnels import Ipip, Tun, Vxlan

@@ -11,11 +11,10 @@ from nslab.compiler.placement import assign_addresses
 from nslab.dataclass import replace
 from nslab.objects.needs import HostFeatures
 from nslab.probes import Kind, survey
-from nslab.probes.evidence import Conversation, Count, Sighting, Trail, Unanswered, What
+from nslab.probes.evidence import Conversation, Count, Sighting, Trail, Unanswered, What, question
 from nslab.trace.captured import captured
+from nslab.trace.conversation import Conversations
 from nslab.trace.ending import described, ending, few
-from nslab.trace.topology import topology
-from nslab.trace.walk import depends
 from nslab.wire import dns_client, packets
 
 if TYPE_CHECKING:
@@ -144,12 +143,12 @@ def test_a_node_s_address_that_ipvs_takes_is_named(tmp_path: Path) -> None:
     file.write_text(IPVS)
     of = assign_addresses(load(file))
     host = HostFeatures(ipip=False)
-    made = topology(compile_lab(of, host))
-    probes = {one.pair: one for one in survey(of, host).probes}
-    cause = captured(of, depends(of, probes["b", "node1"], made))
+    predicted = Conversations(of.name, compile_lab(of, host))
+    needs = {one.pair: predicted.needs(predicted.journeys(question(one))) for one in survey(of, host).probes}
+    cause = captured(of, needs["b", "node1"])
     assert cause
     assert cause.sentence == (
         "192.168.59.22 is node1's address and an external IP of default/exn, and node2 has it on kube-ipvs0 "
         "(kube-proxy's): nothing of node2 reaches node1"
     )
-    assert captured(of, depends(of, probes["b", "node2"], made)) is None
+    assert captured(of, needs["b", "node2"]) is None

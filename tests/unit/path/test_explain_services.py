@@ -67,7 +67,7 @@ def test_a_name_that_is_not_known_is_the_dns_s_own() -> None:
 
 
 REQUEST = Conversation("box", IPv4Address("10.96.0.1"), Kind.TCP, 80)
-POD_B = IPv4Address("20.96.0.9")
+POD_A, POD_B = IPv4Address("20.96.0.8"), IPv4Address("20.96.0.9")
 
 
 def drawn(target: IPv4Address) -> Evidence:
@@ -108,3 +108,13 @@ def test_conntrack_is_named_where_a_new_connection_passes() -> None:
 def test_several_silent_pods_make_a_sentence() -> None:
     said = explain_call(CallResult(CALL, (LOST, LOST)), "x", (), Evidence()).sentence
     assert said == "nothing of n1's rules differs; a and b say nothing"
+
+
+def test_who_answered_the_call_is_not_blamed_for_being_slow_when_it_is_repeated() -> None:
+    reply = Sighting(1, "box", "eth0", False, What.REPLY, POD_A, IPv4Address("20.96.0.7"))
+    request = replace(drawn(POD_A).trails[0].sightings[0], target=POD_A)
+    slow = Trail(replace(REQUEST, asks=True), (request, reply))
+    assert (slow.answered, slow.reached) == (False, True)
+    evidence = Evidence({("box", "b"): Cause("no route to b")}, [slow], {POD_A: ["a"], POD_B: ["b"]})
+    sentence = explain_call(CallResult(CALL, (GOOD, LOST)), "x", (), evidence).sentence
+    assert sentence == "b is not reached by its own address either: no route to b"

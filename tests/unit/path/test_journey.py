@@ -18,7 +18,7 @@ from nslab.probes.probe import Kind
 from nslab.trace.authors import BY_HAND, Authors
 from nslab.trace.chances import chances
 from nslab.trace.endpoints import names_to_ask, source, target
-from nslab.trace.hops import BLACKHOLE, RP_FILTER, Action, End
+from nslab.trace.hops import BLACKHOLE, RP_FILTER, TTL_OVER, Action, End
 from nslab.trace.journey import hops
 from nslab.trace.known import Known
 from nslab.trace.observed import Crossing, Header, Match, Passing, RouteTaken, Visit, WatchedPacket
@@ -244,6 +244,21 @@ def test_what_nothing_explains_is_not_laid_at_the_routes_door() -> None:
         found = stations([seen(1, "node", "cali1", "in", sent)], [], What.REQUEST)
         [lost] = hops(found, known(found[0], last=RouteTaken("unicast", IPv4Network("0.0.0.0/0"), dev="x")))
         assert (lost.action, lost.cause) == (Action.LOST, says)
+
+
+def test_a_ttl_that_a_rule_sets_to_one() -> None:
+    sent = Header(POD, SERVER, 6, (40000, 8080), 64, 60)
+    rule = Match("mangle", "PREROUTING", "continue", rule="-p tcp -j TTL --ttl-set 1")
+    visits = [
+        (Visit("mangle", "PREROUTING", 0, -150, sent, 0, (rule,), "accept", policy=True),),
+        (Visit("nat", "PREROUTING", 0, -100, replace(sent, ttl=1), 0, (), "accept", policy=True),),
+        (Visit("filter", "FORWARD", 2, 0, replace(sent, ttl=1), 0, (), "accept", policy=True),),
+    ]
+    for visited, over in zip(visits, (True, True, False), strict=True):
+        crossing = Crossing("node", What.REQUEST, False, "cali1", "", sent, 0, visited)
+        found = stations([seen(1, "node", "cali1", "in", sent)], [crossing], What.REQUEST)
+        *_, lost = hops(found, known(found[0], last=RouteTaken("unicast", IPv4Network("0.0.0.0/0"), dev="x")))
+        assert (lost.action, lost.cause == TTL_OVER) == (Action.LOST, over)
 
 
 def test_the_chains_to_the_rule() -> None:

@@ -17,23 +17,24 @@ from nslab.objects.attachment import Attachment
 from nslab.objects.base import State
 from nslab.objects.chain_policy import ChainPolicy
 from nslab.objects.container import Sandbox, Workload
-from nslab.objects.inet import Route
 from nslab.objects.ipset import SetMember
 from nslab.objects.names import cali
 from nslab.objects.needs import HostFeatures
 from nslab.objects.plan import diff
 from nslab.objects.ports import LinkUp
 from nslab.objects.process import Control, KubeProxy, NodeAgent, TunnelAgent
+from nslab.objects.routes import Route
 from nslab.objects.sysctl import Sysctl
 from nslab.probes import Kind, Outcome, Probe, Result, survey
+from nslab.probes.evidence import question as conversation
+from nslab.trace.conversation import Conversations
 from nslab.trace.explain import explain
-from nslab.trace.topology import topology
-from nslab.trace.walk import Need, depends
 from nslab.trace.words import trouble
 from nslab.views.changes import mending
 
 if TYPE_CHECKING:
     from nslab.objects.base import State
+    from nslab.trace.needs import Need
 
 LABS = Path(__file__).parents[3] / "labs"
 HOST = HostFeatures(ipip=False, ipip_fallback=False)
@@ -48,8 +49,14 @@ def question(of: Lab, source: str, target: str, kind: Kind = Kind.ICMP) -> Probe
     return next(probe for probe in survey(of, HOST, [source], [target]).probes if probe.kind is kind)
 
 
+def depends(of: Lab, probe: Probe) -> tuple[Need, ...]:
+    """What the predicted conversation needs."""
+    predicted = Conversations(of.name, compile_lab(of, HOST))
+    return predicted.needs(predicted.journeys(conversation(probe)), probe.port)
+
+
 def way(of: Lab, source: str, target: str, kind: Kind = Kind.ICMP) -> tuple[Need, ...]:
-    return depends(of, question(of, source, target, kind), topology(compile_lab(of, HOST)))
+    return depends(of, question(of, source, target, kind))
 
 
 def shown(needs: tuple[Need, ...], *, reply: bool = False) -> list[str]:
@@ -131,8 +138,8 @@ def test_the_switch_has_to_be_there() -> None:
 def test_containers_of_one_pod_need_its_loopback_and_nothing_else() -> None:
     of = lab("pause-pod")
     probe = next(probe for probe in survey(of, HOST, ["pod-1"], ["pod-1"]).probes if probe.port == 8080)
-    needs = depends(of, probe, topology(compile_lab(of, HOST)))
-    assert [need.key[:1] + need.key[2:] for need in needs] == [
+    needs = depends(of, probe)
+    assert [need.key[:1] + need.key[2:] for need in needs if not need.reply] == [
         ("Netns",), ("LinkUp", "lo"), ("Process", "node"), ("Process", "pause"), ("Process", "container/second"),
     ]  # fmt: skip
 
@@ -140,7 +147,7 @@ def test_containers_of_one_pod_need_its_loopback_and_nothing_else() -> None:
 def test_of_a_port_that_no_container_declares_each_may_be_the_server() -> None:
     of = lab("pause-pod")
     probe = replace(question(of, "node1", "pod-1", Kind.TCP), port=9999)
-    needs = depends(of, probe, topology(compile_lab(of, HOST)))
+    needs = depends(of, probe)
     assert [need.key[2] for need in needs if need.key[0] == "Process" and need.where == "pod-1"] == [
         "pause", "container/first", "container/second",
     ]  # fmt: skip
@@ -175,7 +182,7 @@ def without(state: State, *kinds: type, ns: str, **attributes: object) -> State:
 
 def why(of: Lab, have: State, result: Result, unmanaged: dict[str, list[str]] | None = None) -> str:
     want = compile_lab(of, HOST)
-    return explain(result, depends(of, result.probe, topology(want)), diff(have, want), unmanaged).sentence
+    return explain(result, depends(of, result.probe), diff(have, want), unmanaged).sentence
 
 
 def test_the_first_missing_thing_is_named_with_what_mends_it() -> None:
@@ -306,10 +313,9 @@ def test_what_the_plugins_say_of_one_of_the_two_is_why() -> None:
     wiring = Wiring(NetworkConfig("pods", "1.0.0", ('{"type": "ptp"}',)), (), "c", "/run/netns/c", "eth0", "", ())
     good = Attachment("nslab.x.pod-b", "nslab.x.node1", wiring, IPv4Address("20.111.156.7"))
     plan = diff((replace(good, fault="no eth0"),), (good,))
-    want = topology(compile_lab(of, HOST))
     for source, target, blamed in (("pod-c", "pod-b", True), ("pod-b", "pod-c", True), ("pod-c", "pod-a", False)):
         probe = question(of, source, target)
-        output = explain(Result(probe, Outcome.TIMED_OUT), depends(of, probe, want), plan).sentence
+        output = explain(Result(probe, Outcome.TIMED_OUT), depends(of, probe), plan).sentence
         assert ("no eth0" in output and "runs the plugins again" in output) is blamed
 
 

@@ -14,13 +14,14 @@ from nslab.compiler.placement import assign_addresses
 from nslab.lab.find import find
 from nslab.lab.types import Encapsulation
 from nslab.objects.attachment import Attachment
-from nslab.objects.inet import Address, Route
+from nslab.objects.inet import Address
 from nslab.objects.links import Veth
 from nslab.objects.namespaces import Netns
 from nslab.objects.needs import HostFeatures
 from nslab.objects.neighbours import Fdb
 from nslab.objects.plan import diff
 from nslab.objects.process import KubeProxy
+from nslab.objects.routes import Route
 from nslab.objects.sysctl import Sysctl
 from nslab.views.changes import changes, standing_still
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network
 
-from nslab.objects.inet import Route
 from nslab.objects.ipset import IpSet, SetMember
 from nslab.objects.iptables import Chain, Jump
 from nslab.objects.namespaces import Netns
 from nslab.objects.plan import Add, Plan, Remove, Replace
 from nslab.objects.process import KubeProxy
+from nslab.objects.routes import Route
 from nslab.objects.sysctl import Sysctl
 from nslab.views.delta import delta
 

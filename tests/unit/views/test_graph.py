@@ -12,10 +12,11 @@ from nslab.compiler import compile_lab
 from nslab.lab.find import names
 from nslab.linux.observe.host import likely_host
 from nslab.objects.base import Add, Remove, Replace
-from nslab.objects.inet import Address, Route
+from nslab.objects.inet import Address
 from nslab.objects.links import Veth
 from nslab.objects.names import netns
 from nslab.objects.namespaces import Netns
+from nslab.objects.routes import Route
 from nslab.quote import visible
 from nslab.views.graph.build import graph, with_differences
 from nslab.views.graph.dot import dot

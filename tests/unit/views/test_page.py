@@ -16,7 +16,19 @@ import pytest
 from nslab.app.predict import predict
 from nslab.dataclass import replace
 from nslab.quote import visible
-from nslab.trace.hops import Action, End, Journey
+from nslab.trace.hops import (
+    BLACKHOLE,
+    BY_CONNTRACK,
+    NO_FORWARDING,
+    NO_ROUTE,
+    PROHIBITED,
+    RP_FILTER,
+    TTL_OVER,
+    UNREACHABLE,
+    Action,
+    End,
+    Journey,
+)
 from nslab.views import page as package
 from nslab.views.graph.model import Role
 from nslab.views.page import SCRIPTS, page
@@ -210,6 +222,24 @@ def test_korean_has_every_action_end_and_role() -> None:
     for what in (*Action, *(end.name.lower() for end in End), *Role):
         name = str(what)
         assert f"{name}:" in words("ko") or f'"{name}":' in words("ko"), name
+
+
+CAUSES = (
+    BY_CONNTRACK, BLACKHOLE, RP_FILTER, NO_ROUTE, NO_FORWARDING, UNREACHABLE, PROHIBITED, TTL_OVER,
+    "policy DROP of chain FORWARD (table filter)", "route default via 10.0.0.1 dev eth0 proto boot",
+    "route default dev eth0; after DNAT 10.0.0.0/24 dev tunl0", "cali0 to eth0", "10.0.0.1 is at ee:ee:ee:ee:ee:ee",
+    "no program takes it from the queue of filter FORWARD",
+    "no rule that the kernel traces drops it; route 10.0.0.0/24 dev eth0",
+)  # fmt: skip
+
+
+def test_korean_has_every_cause() -> None:
+    listed = WORDS[WORDS.index("KOREAN_CAUSES") :]
+    patterns = re.findall(r'^  \[/(\^.+\$)/, "(.+)"\],$', listed, re.MULTILINE)
+    for cause in CAUSES:
+        [text, *_] = [text for pattern, text in patterns if re.search(pattern, cause)]
+        assert re.search("[가-힣]|→", text), cause
+    assert len(patterns) == listed.count("[/^"), "each is in a line of its own"
 
 
 def test_each_script_is_put_in_once_and_in_order(html: str) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network
 
-from nslab.objects.inet import Route
 from nslab.objects.ipset import IpSet
 from nslab.objects.iptables import Chain, Jump
 from nslab.objects.plan import Add, Remove, Replace
+from nslab.objects.routes import Route
 from nslab.views.rules import differing_rules
 
 NS = "nslab.mine.node1"
