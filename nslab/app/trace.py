@@ -155,7 +155,8 @@ def _no_address(lab: str, sender: str, aim: TraceTarget, names: tuple[NameAsked,
 def _asked_names(spaces: Namespaces, lab: Lab, begin: str, aim: TraceTarget) -> tuple[NameAsked, ...]:
     if aim.address or not lab.dns_address:
         return ()
-    return ask_names(spaces, lab.name, begin, names_to_ask(lab, begin, aim.name), lab.dns_address)
+    nodes = [node.name for node in lab.nodes]
+    return ask_names(spaces, lab.name, begin, nodes, names_to_ask(lab, begin, aim.name), lab.dns_address)
 
 
 def _watched(spaces: Namespaces, instruments: Instruments, traced: Traced, begin: str, aim: TraceTarget) -> _Seen:

@@ -471,8 +471,12 @@ def test_an_icmp_error_has_its_own_way_back(lab: Lab) -> None:
     run(lab, "node1", f"iptables -I FORWARD -d {address(lab, 'one')} -j REJECT --reject-with icmp-host-prohibited")
     try:
         journey = trace(lab.name, "box", "svc/one")
+        echo = trace(lab.name, "box", "one", Kind.ICMP)
     finally:
         run(lab, "node1", "iptables -D FORWARD 1")
+    assert actions(echo, reply=True) == ["send", "encapsulate", "decapsulate", "forward", "receive"]
+    assert "the ICMP error" in [text for _, text in lines(echo)]
+    assert "the reply" in [text for _, text in lines(trace(lab.name, "box", "one", Kind.ICMP))]
     back = [hop for hop in journey.hops if hop.reply]
     assert [hop.action.value for hop in back] == [
         "send", "encapsulate", "decapsulate", "forward", "reverse DNAT", "receive"
@@ -489,16 +493,40 @@ def test_it_leaves_nothing_behind(lab: Lab) -> None:
         rules = "nft list tables; iptables-save | grep -v '^#' | sed 's/\\[.*//'"
         return [run(lab, host, f"{rules}; conntrack -L 2>/dev/null | grep -c 'dport=80 ' || true") for host in hosts]
 
-    before = kernel()
+    def invalid() -> int:
+        """The packets of which conntrack on node1 knew no connection."""
+        saved = run(lab, "node1", "iptables-save -c -t filter | grep 'KUBE-FORWARD.*INVALID'")
+        return int(saved.partition("[")[2].partition(":")[0])
+
+    def servers() -> str:
+        """The connections of the server that have not ended."""
+        return run(lab, "one", "ss -Htn state fin-wait-2 state established state close-wait sport = 8080")
+
+    before, dropped = kernel(), invalid()
     ports = {trace(lab.name, "box", "svc/one").hops[0].header.ports[0] for _ in range(3)}
     ports.add(trace(lab.name, "client", "node2:31080").hops[0].header.ports[0])
     own = trace(lab.name, "node2", "svc/one")
     assert "node2" in [one.host for one in own.connections]
+    assert trace(lab.name, "box", "one.default.svc.cluster.local:80").names, "DNS was asked, too"
     ports.add(own.hops[0].header.ports[0])
     assert kernel() == before
     for host in ("node1", "node2"):
         known = run(lab, host, "conntrack -L 2>/dev/null")
         assert not [port for port in ports if f"sport={port} " in known]
+        assert not [line for line in known.splitlines() if line.startswith("udp") and "dport=53 " in line]
+    assert (invalid(), servers()) == (dropped, ""), "the reset found its connection"
+
+
+def test_it_leaves_no_entry_of_its_tunnel_s_packets(lab: Lab) -> None:
+    configured(lab, "iptables", "VXLAN")
+    try:
+        for _ in range(2):
+            assert "encapsulate" in actions(trace(lab.name, "box", "svc/one"))
+        assert [
+            host for host in ("node1", "node2") if "dport=4789 " in run(lab, host, "conntrack -L 2>/dev/null")
+        ] == []
+    finally:
+        configured(lab, "iptables", "IPIP")
 
 
 @pytest.mark.parametrize("mode", ["iptables", "nftables"])

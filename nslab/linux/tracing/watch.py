@@ -78,7 +78,8 @@ def watch(
         relay = passings(new, seen)
         known = connections.entries(spaces, lab, (*passed, *relay))
         track.abort()
-        connections.forget(spaces, lab, known)
+        connections.wait_until_closed(spaces, lab, known)
+        connections.forget(spaces, lab, (*known, *connections.tunnelled(spaces, lab, passed)))
         kept = tuple(pinned(crossed))
         affinity.forget(spaces, lab, [one for one in kept if not one.renewed])
     return WatchedPacket(
