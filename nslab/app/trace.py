@@ -68,7 +68,7 @@ class _Seen:
 
 
 def trace(name: str, sender: str, to: str, kind: Kind | None = None) -> Journey:
-    """Send one real packet in a running lab and return its journey.
+    """Send a real packet in a running lab and return its journey; of TCP, a connection whose SYN is followed.
 
     `sender`, `to`: see `nslab.trace.endpoints`; UsageError if the lab has no such end. `kind`: None for what the target
     speaks (TCP, if it says nothing).
