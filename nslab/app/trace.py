@@ -205,7 +205,8 @@ def _journey(traced: Traced, begin: str, aim: TraceTarget, names: tuple[NameAske
     sent = seen.there[0].entered if seen.there else None
     filtering = {count.host for count in seen.observation.counts if count.name == RP_FILTERED}
     authors = Authors(lab.name, traced.state, seen.listed, made_besides(lab) or BY_HAND)
-    known = Known(lab.name, seen.routes, seen.observation.mtus or {}, authors, sent, filtering)
+    answered = {(one.host, one.address): one.by for one in seen.observation.answered}
+    known = Known(lab.name, seen.routes, seen.observation.mtus or {}, authors, sent, filtering, answered)
     every = (*hops(seen.there, known), *hops(seen.back, known))
     end = end_of(seen.observation, every)
     cause, differing = "", tuple[str, ...]()
