@@ -31,6 +31,7 @@ from nslab.probes.pairs import places
 from nslab.quote import fill
 from nslab.ruletext.comments import without_comment
 from nslab.trace.authors import BY_HAND, Authors
+from nslab.trace.denied import denied
 from nslab.trace.deviation import deviation
 from nslab.trace.ending import RP_FILTERED
 from nslab.trace.endpoints import names_to_ask, resolved, source, target
@@ -262,3 +263,5 @@ def _notes(
         lab, every, begin, aim, delivered=end is End.DELIVERED, renewed=seen.renewed, relayed=bool(seen.relayed),
         endpoints=bool(_relays(lab, aim)),
     )  # fmt: skip
+    if end is End.DROPPED:
+        yield from denied(lab, every, begin)
