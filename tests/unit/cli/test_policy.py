@@ -89,6 +89,6 @@ def test_the_other_end_s_policies_count_and_data_says_the_same(file: Path) -> No
 
 
 def test_a_plugin_without_policies_and_a_pod_that_is_not_there_are_a_sentence(file: Path) -> None:
-    assert refused(str(file), "wep") == "guarded has no pod 'wep'; did you mean web?"
+    assert refused(str(file), "wep") == "guarded has no pod wep; did you mean web?"
     file.write_text(LAB.replace("PLUGIN", "kubenet"))
     assert refused(str(file), "web") == "guarded: kubenet has no NetworkPolicies; plugin: calico enforces them"
