@@ -202,7 +202,8 @@ def scale(
 ) -> None:
     """Set the number of a controller's replicas.
 
-    KIND is deployment, replicaset, replicationcontroller or statefulset. It does not wait for the pods that come or go (`nslab ps`, --wait).
+    KIND is deployment, replicaset, replicationcontroller or statefulset. It does not wait for the pods that come or go
+    (`nslab ps`, --wait).
 
     Example: nslab scale services-iptables deployment/web --replicas 3
     """
