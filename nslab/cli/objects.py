@@ -56,7 +56,7 @@ def get(
 
     KIND is pods, svc, deploy, nodes, events, all …; without one, it lists every object of the lab. -o yaml includes the
     fields that nslab does not act on. Below pods stands why some are not ready. A node's process keeps its Events as
-    long as it runs.
+    long as it runs, the lab the last ones of its controllers.
     A TEMPLATE is kubectl's: {range .items[*]}{.metadata.name}{" "}{end}.
 
     Example: nslab get calico-two-node pods -o wide
@@ -195,14 +195,15 @@ def delete(
 
 def scale(
     name: RunningLab,
-    deployment: Annotated[str, typer.Argument(metavar="deployment/NAME", autocompletion=complete.deployments)],
+    deployment: Annotated[str, typer.Argument(metavar="KIND/NAME", autocompletion=complete.deployments)],
     replicas: Annotated[int, typer.Option("--replicas", min=0, max=1000, help="The new number of pods.")],
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="The Deployment's namespace.")] = "default",
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Its namespace.")] = "default",
     wait: WaitOption = False,
 ) -> None:
-    """Set the number of a Deployment's replicas.
+    """Set the number of a controller's replicas.
 
-    It does not wait for the pods that come or go (`nslab ps`, --wait).
+    KIND is deployment, replicaset, replicationcontroller or statefulset. It does not wait for the pods that come or go
+    (`nslab ps`, --wait).
 
     Example: nslab scale services-iptables deployment/web --replicas 3
     """

@@ -29,9 +29,9 @@ def probe(
     """Show by real packets who can reach whom.
 
     It probes pods, nodes and clients by ICMP, TCP, UDP and full-size packets. Without --to, it also calls every Service
-    by address, by name and from outside, and checks which pod answers and which source address that pod sees. It also
-    probes what must fail. It explains a wrong result by what differs from the lab on the way, and repeats it to see
-    where its packets end. It exits with 1 if anything is wrong.
+    by address, by name and from outside, and every hostPort, and checks which pod answers and which source address that
+    pod sees. It also probes what must fail. It explains a wrong result by what differs from the lab on the way, and
+    repeats it to see where its packets end. It exits with 1 if anything is wrong.
 
     Example: nslab probe calico-two-node
     """

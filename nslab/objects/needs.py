@@ -81,7 +81,7 @@ PRIMITIVES = (
     Primitive("tun", "IPIP without its driver", ("tun",), ("ip tuntap add dev t4 mode tun",)),
     Primitive("vxlan", "Calico's VXLAN", ("vxlan",), ("ip link add t5 type vxlan id 9 dstport 4789 local 127.0.0.1",)),
     Primitive("dummy", "IPVS's kube-ipvs0", ("dummy",), ("ip link add t6 type dummy",), "another proxy mode"),
-    Primitive("iptables", "masquerading, Services", (), ("iptables -t nat -A POSTROUTING -j MASQUERADE",)),
+    Primitive("iptables", "masquerading, Services, policies", (), ("iptables -t nat -A POSTROUTING -j MASQUERADE",)),
     Primitive(
         "iptables-legacy",
         "machines of that variant",
@@ -89,7 +89,7 @@ PRIMITIVES = (
         ("iptables-legacy -t nat -A POSTROUTING -j MASQUERADE",),
         "iptables-nft",
     ),
-    Primitive("ipset", "Calico's natOutgoing, IPVS", ("ip_set", "ip_set_hash_net"), ("ipset create t hash:net",)),
+    Primitive("ipset", "Calico's Felix, IPVS", ("ip_set", "ip_set_hash_net"), ("ipset create t hash:net",)),
     Primitive("conntrack", "every NAT", (), ("conntrack -L",)),
     Primitive(
         "nftables nat",

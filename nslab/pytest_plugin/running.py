@@ -192,7 +192,7 @@ class RunningLab:
         return list(self._change(change.delete, objects, namespace, wait=wait, grace=grace).lines)
 
     def scale(self, deployment: str, replicas: int, namespace: str = "default", *, wait: bool = True) -> list[str]:
-        """`nslab scale`: another number of a Deployment's replicas."""
+        """`nslab scale`: another number of a controller's replicas."""
         what = deployment if "/" in deployment else f"deployment/{deployment}"
         return list(self._change(change.scale, what, replicas, namespace, wait=wait).lines)
 

@@ -18,6 +18,7 @@ from benchmarks.machine import memory
 from benchmarks.mininet import description
 from benchmarks.shellway import inside, script
 from benchmarks.stage import SERVER, cluster_ip, moved, services
+from benchmarks.trace import lost
 
 from nslab.admission.load import load
 from nslab.objects.namespaces import Netns
@@ -78,6 +79,19 @@ def test_json_has_every_sample() -> None:
 
 def test_memory_is_read_by_name() -> None:
     assert memory("MemTotal:  1000 kB\nHugePages_Total:   0\nSlab:\t20 kB\n") == {"MemTotal": 1000, "Slab": 20}
+
+
+@pytest.mark.parametrize(
+    ("said", "number"),
+    [
+        ("10000 packets; none lost\n", 0),
+        ("10000 packets, and 12 of them lost: nobody read them in time\n", 12),
+        ("10000 packets captured\n10034 packets received by filter\n0 packets dropped by kernel\n", 0),
+        ("9000 packets captured\n10000 packets received by filter\n1000 packets dropped by kernel\n", 1000),
+    ],
+)
+def test_a_capture_says_what_it_lost(said: str, number: int) -> None:
+    assert lost(said) == number
 
 
 def test_the_large_lab_is_a_lab(tmp_path: Path) -> None:
