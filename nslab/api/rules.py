@@ -56,7 +56,7 @@ VALUE = text("([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?", "letters, digits, '-
 VARIABLE = text("[ -<>-~]+", "printable ASCII characters other than '='")
 UID = text("[0-9A-Za-z]([-0-9A-Za-z]*[0-9A-Za-z])?", "letters, digits and '-'", 63)
 LABELS = table(VALUE, QUALIFIED)
-COUNT, PORT = number(0), number(1, 65535)
+COUNT, POSITIVE, PORT = number(0), number(1), number(1, 65535)
 PORT_OR_NAME: Schema = {"anyOf": [PORT, PORT_NAME]}
 META = {"$ref": "#/$defs/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", "required": ["name"]}
 NOBODY = -1
@@ -134,10 +134,10 @@ RULES: dict[str, Schema] = {
     "TCPSocketAction": fields(port=PORT_OR_NAME),
     "Probe": fields(
         initialDelaySeconds=COUNT,
-        periodSeconds=COUNT,
-        timeoutSeconds=COUNT,
-        successThreshold=COUNT,
-        failureThreshold=COUNT,
+        periodSeconds=POSITIVE,
+        timeoutSeconds=POSITIVE,
+        successThreshold=POSITIVE,
+        failureThreshold=POSITIVE,
     ),
     "SecurityContext": fields(**USER),
     "PodSecurityContext": fields(**USER, fsGroup=COUNT, supplementalGroups={"type": "array", "items": COUNT}),

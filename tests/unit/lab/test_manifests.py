@@ -285,6 +285,42 @@ def test_a_manifest_is_applied_to_a_lab_that_runs() -> None:
     assert [pod.owner for pod in made.pods if pod.owner] == ["Deployment/default/web"]
 
 
+UNSET = """
+hostname: {text}
+subdomain: {text}
+nodeName: {text}
+restartPolicy: {text}
+dnsPolicy: {text}
+preemptionPolicy: {text}
+containers:
+- name: c
+  image: nginx
+  workingDir: {text}
+  imagePullPolicy: {text}
+  terminationMessagePolicy: {text}
+  ports: [{{containerPort: 80, name: {text}, protocol: {text}, hostPort: {number}}}]
+  livenessProbe:
+    httpGet: {{port: 80, scheme: {text}}}
+    periodSeconds: {number}
+    timeoutSeconds: {number}
+    failureThreshold: {number}
+"""
+
+
+@pytest.mark.parametrize(("text", "number"), [('""', "0"), ("null", "null"), ("~", "~")])
+def test_the_zero_values_that_go_programs_print_are_unset(text: str, number: str) -> None:
+    head = f"apiVersion: v1\nkind: Pod\nmetadata: {{name: p, namespace: {text}}}\nspec:"
+    bare = "{containers: [{name: c, image: nginx, ports: [{containerPort: 80}], livenessProbe: {httpGet: {port: 80}}}]}"
+    spec = UNSET.format(text=text, number=number).replace("\n", "\n  ")
+    assert parse(f"{head}{spec}", "x.yaml").pods[0].containers == parse(f"{head} {bare}", "x.yaml").pods[0].containers
+
+
+@pytest.mark.parametrize("wrong", ["hostname: 0", "nodeName: Mine", "restartPolicy: Sometimes", "dnsPolicy: 0"])
+def test_other_values_are_not(wrong: str) -> None:
+    with pytest.raises(LabFileError):
+        first(pod("nginx", "", f"{wrong}, "))
+
+
 def test_merge_keys() -> None:
     lab = parse(
         POD.format("a", "").replace("{name: c, image: nginx}", "{<<: [&b {name: c}, {name: d, image: x}]}"), "x"
