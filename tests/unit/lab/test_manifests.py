@@ -9,6 +9,7 @@ import pytest
 
 from nslab.admission.change import applied, scaled
 from nslab.admission.load import load, load_with_warnings, parse, parse_stored, parse_with_warnings
+from nslab.admission.manifest import parse_manifest
 from nslab.compiler.endpoints import resolve
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import LabFileError
@@ -319,6 +320,45 @@ def test_the_zero_values_that_go_programs_print_are_unset(text: str, number: str
 def test_other_values_are_not(wrong: str) -> None:
     with pytest.raises(LabFileError):
         first(pod("nginx", "", f"{wrong}, "))
+
+
+EKS = """\
+apiVersion: v1
+kind: List
+items:
+- apiVersion: v1
+  kind: Pod
+  metadata: {name: etcd-ip-10-0-0-1.ec2, labels: {app: etcd}}
+  spec: {nodeName: ip-10-0-0-1.ec2.internal, containers: [{name: c, image: etcd}]}
+  status: {phase: Running, podIP: 10.244.1.5, conditions: [{type: Ready, status: "True"}]}
+- apiVersion: v1
+  kind: Service
+  metadata: {name: etcd}
+  spec: {clusterIP: 10.96.0.7, selector: {app: etcd}, ports: [{port: 2379}]}
+"""
+
+
+def test_a_list_of_a_cluster_whose_nodes_have_names_with_dots() -> None:
+    lab = parse(EKS, "x.yaml")
+    assert [node.name for node in lab.nodes] == ["ip-10-0-0-1.ec2.internal", "node1"]
+    assert [(pod.name, pod.node) for pod in lab.pods if pod.namespace == "default"] == [
+        ("etcd-ip-10-0-0-1.ec2", "ip-10-0-0-1.ec2.internal")
+    ]
+    assert [pod.name for pod in parse_manifest(EKS, "x.yaml").pods] == ["etcd-ip-10-0-0-1.ec2"]
+
+
+@pytest.mark.parametrize(
+    "kind", ["Deployment", "ReplicaSet", "ReplicationController", "StatefulSet", "DaemonSet", "Job"]
+)
+def test_pods_are_named_after_controllers_with_dots_and_nothing_else(kind: str) -> None:
+    version = {"Job": "batch/v1", "ReplicationController": "v1"}.get(kind, "apps/v1")
+    policy = "Never" if kind == "Job" else "Always"
+    made = controller(kind, "my.app", "", version, policy)
+    if kind == "ReplicationController":
+        made = made.replace("selector: {matchLabels: {a: b}}", "selector: {a: b}")
+    assert {pod.name[:7] for pod in parse(made, "x.yaml").pods if pod.owner} == {"my.app-"}
+    with pytest.raises(LabFileError, match="in parts joined by"):
+        parse(made.replace("my.app", "my;app"), "x.yaml")
 
 
 def test_merge_keys() -> None:
