@@ -221,9 +221,14 @@ def test_what_is_kept_is_one_line_and_what_is_played_another() -> None:
         apiVersion: v1
         kind: Namespace
         metadata: {name: n}
+        ---
+        apiVersion: v1
+        kind: Node
+        metadata: {name: node1, labels: {disk: ssd}}
+        spec: {taints: [{key: a, effect: NoSchedule}]}
         """)
     _, notes = parse_with_warnings(DEPLOYMENT + more, "x.yaml")
-    assert [*map(str, notes)] == ["kept, not acted on: 2 Ingresses", "played by stand-ins: nginx:1.25"]
+    assert [*map(str, notes)] == ["kept, not acted on: 2 Ingresses, 1 Node", "played by stand-ins: nginx:1.25"]
 
 
 def image(container: str, **of: str) -> tuple[str, ...]:
