@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 from nslab.app.desired import desired
 from nslab.compiler import compile_lab
+from nslab.compiler.networks import network
+from nslab.errors import UsageError
+from nslab.lab.types import ProxyMode
 from nslab.linux.observe.host import likely_host
 from nslab.objects.names import netns
 from nslab.trace.authors import Authors
@@ -27,8 +30,16 @@ def predict(name: str, sender: str, to: str, kind: Kind | None = None) -> list[J
     `name`: a lab that is up, if this user may read it; else a shipped lab or a file.
     """
     lab = desired(name)
+    if by := network(lab).WIRED_BY:
+        text = f"no state has the way of {lab.name}'s pods, which is made {by if by.startswith('by ') else f'by {by}'}"
+        raise UsageError(f"{text}; without --predict a real packet shows it")
     begin, aim = source(lab, sender), named_service(lab, target(lab, to, kind), kind)
     return journeys(predictor(lab, compile_lab(lab, likely_host())), lab.name, begin, aim)
+
+
+def made_besides(lab: Lab) -> str:
+    """Who makes what is on packets' way and in no State: CNI plugins, or a learner; "" if all is in it."""
+    return network(lab).WIRED_BY or ("by hand" if lab.proxy_mode is ProxyMode.NONE else "")
 
 
 def predictor(lab: Lab, state: State) -> LabPredictor:

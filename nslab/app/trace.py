@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from nslab.app.drift import drift_of
-from nslab.app.predict import journeys, predictor
+from nslab.app.predict import journeys, made_besides, predictor
 from nslab.compiler import compile_lab
 from nslab.compiler.endpoints import resolve
 from nslab.dataclass import dataclass, replace
@@ -30,7 +30,7 @@ from nslab.probes.evidence import Conversation, What
 from nslab.probes.pairs import places
 from nslab.quote import fill
 from nslab.ruletext.comments import without_comment
-from nslab.trace.authors import Authors
+from nslab.trace.authors import BY_HAND, Authors
 from nslab.trace.deviation import deviation
 from nslab.trace.ending import RP_FILTERED
 from nslab.trace.endpoints import names_to_ask, resolved, source, target
@@ -68,7 +68,7 @@ class _Seen:
 
 
 def trace(name: str, sender: str, to: str, kind: Kind | None = None) -> Journey:
-    """Send one real packet in a running lab and return its journey.
+    """Send a real packet in a running lab and return its journey; of TCP, a connection whose SYN is followed.
 
     `sender`, `to`: see `nslab.trace.endpoints`; UsageError if the lab has no such end. `kind`: None for what the target
     speaks (TCP, if it says nothing).
@@ -155,7 +155,8 @@ def _no_address(lab: str, sender: str, aim: TraceTarget, names: tuple[NameAsked,
 def _asked_names(spaces: Namespaces, lab: Lab, begin: str, aim: TraceTarget) -> tuple[NameAsked, ...]:
     if aim.address or not lab.dns_address:
         return ()
-    return ask_names(spaces, lab.name, begin, names_to_ask(lab, begin, aim.name), lab.dns_address)
+    nodes = [node.name for node in lab.nodes]
+    return ask_names(spaces, lab.name, begin, nodes, names_to_ask(lab, begin, aim.name), lab.dns_address)
 
 
 def _watched(spaces: Namespaces, instruments: Instruments, traced: Traced, begin: str, aim: TraceTarget) -> _Seen:
@@ -183,23 +184,27 @@ def _as_listed(
 
 def _relays(lab: Lab, aim: TraceTarget) -> Relays | None:
     """In userspace mode kube-proxy makes a connection of its own to an endpoint."""
-    if lab.proxy_mode is not ProxyMode.USERSPACE or not aim.service:
+    if lab.proxy_mode is not ProxyMode.USERSPACE:
         return None
+    nodes = tuple(node.name for node in lab.nodes)
+    at_node = aim.host in nodes or bool(aim.address and aim.address.is_loopback)
     ends = {
         (IPv4Address(end.ip), end.port)
         for service in resolve(lab)
-        if service.key == aim.service
         for port in service.ports
+        if service.key == aim.service
+        or (at_node and port.node_port == aim.port)
+        or str(aim.address) in (*service.external_ips, *service.load_balancer_ips)
         for end in port.endpoints
     }
-    return Relays(tuple(node.name for node in lab.nodes), frozenset(ends))
+    return Relays(nodes, frozenset(ends)) if ends else None
 
 
 def _journey(traced: Traced, begin: str, aim: TraceTarget, names: tuple[NameAsked, ...], seen: _Seen) -> Journey:
     lab = traced.lab
     sent = seen.there[0].entered if seen.there else None
     filtering = {count.host for count in seen.observation.counts if count.name == RP_FILTERED}
-    authors = Authors(lab.name, traced.state, seen.listed)
+    authors = Authors(lab.name, traced.state, seen.listed, made_besides(lab) or BY_HAND)
     known = Known(lab.name, seen.routes, seen.observation.mtus or {}, authors, sent, filtering)
     every = (*hops(seen.there, known), *hops(seen.back, known))
     end = end_of(seen.observation, every)
@@ -222,8 +227,15 @@ def _journey(traced: Traced, begin: str, aim: TraceTarget, names: tuple[NameAske
 def _deviation(traced: Traced, found: Journey) -> str:
     if traced.lab.proxy_mode is ProxyMode.IPVS:
         return ""  # the kernel's trace shows less than a prediction
+    if made_besides(traced.lab) or _is_for_many(found.target.address):
+        return ""
     left = deviation(found, journeys(traced.predictor, traced.lab.name, found.source, found.target))
     return f"{left}" if left else ""
+
+
+def _is_for_many(address: IPv4Address | None) -> bool:
+    """Whether no State says who takes it: a multicast group's address, or the limited broadcast."""
+    return bool(address and (address.is_multicast or address == IPv4Address("255.255.255.255")))
 
 
 def _host_at(lab: Lab, every: tuple[Hop, ...]) -> str:
@@ -245,5 +257,7 @@ def _differences(name: str, hosts: list[str]) -> list[str]:
 def _notes(
     lab: Lab, every: tuple[Hop, ...], begin: str, aim: TraceTarget, end: End, seen: WatchedPacket
 ) -> Iterator[str]:
-    delivered, relayed = end is End.DELIVERED, bool(seen.relayed)
-    yield from notes(lab, every, begin, aim, delivered=delivered, renewed=seen.renewed, relayed=relayed)
+    yield from notes(
+        lab, every, begin, aim, delivered=end is End.DELIVERED, renewed=seen.renewed, relayed=bool(seen.relayed),
+        endpoints=bool(_relays(lab, aim)),
+    )  # fmt: skip

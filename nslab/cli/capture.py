@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
@@ -63,14 +63,14 @@ def capture(
         if write:
             with _target(write) as target:
                 _begun(opened)
-                _write(opened, target, duration, count)
+                taken = _write(opened, target, duration, count)
         else:
             _begun(opened)
-            (_print_folded if follow else _print)(opened, duration, count)
+            taken = (_print_folded if follow else _print)(opened, duration, count)
         received, lost = opened.counts()
-        note(
-            f"{received} packets" + (f", and {lost} of them lost: nobody read them in time" if lost else "; none lost")
-        )
+        # With a count, packets come after the last one that was wanted.
+        number = received if count is None else taken
+        note(f"{number} packets" + (f", and {lost} of them lost: nobody read them in time" if lost else "; none lost"))
 
 
 def _begun(opened: Capturing) -> None:
@@ -78,25 +78,27 @@ def _begun(opened: Capturing) -> None:
     note(f"capturing at {number} interface{'s' * (number != 1)}; Ctrl-C ends it")
 
 
-def _write(opened: Capturing, target: BinaryIO, duration: float | None, count: int | None) -> None:
+def _write(opened: Capturing, target: BinaryIO, duration: float | None, count: int | None) -> int:
     from nslab.app.capture import block
 
-    try:
+    number = 0
+    with suppress(BrokenPipeError):  # whoever read it has seen enough
         target.write(opened.head())
         target.flush()
         for sighted in opened.packets(duration, count):
             target.write(block(sighted))
             target.flush()
-    except BrokenPipeError:
-        return  # whoever read it has seen enough
+            number += 1
+    return number
 
 
-def _print(opened: Capturing, duration: float | None, count: int | None) -> None:
+def _print(opened: Capturing, duration: float | None, count: int | None) -> int:
+    """Print the packets; return their number."""
     from nslab.views.packets import line, width
 
-    columns = width(one.name for one in opened.interfaces)
+    columns, number = width(one.name for one in opened.interfaces), 0
     for one in opened.packets(duration, count):
-        packet = one.packet
+        packet, number = one.packet, number + 1
         say(
             line(
                 packet.at, one.interface.name, packet.data, ethernet=one.ethernet, outgoing=packet.outgoing,
@@ -104,24 +106,30 @@ def _print(opened: Capturing, duration: float | None, count: int | None) -> None
             )
         )  # fmt: skip
         flush()
+    return number
 
 
-def _print_folded(opened: Capturing, duration: float | None, count: int | None) -> None:
+def _print_folded(opened: Capturing, duration: float | None, count: int | None) -> int:
     from nslab.views.packets import folded_line
 
+    number = 0
     for packet in opened.folded(duration, count):
         say(folded_line(packet))
         flush()
+        number += 1
+    return number
 
 
 @contextmanager
 def _target(write: str) -> Iterator[BinaryIO]:
-    """Standard output, or a new file that only its owner can read: packets may have what is nobody's business."""
+    """Standard output, or a new file that only the caller can read: packets may have what is nobody's business."""
+    from nslab.linux.handed_over import opened
+
     if write == "-":
         yield sys.stdout.buffer
         return
     try:
-        descriptor = os.open(write, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = opened(write)
     except OSError as error:
         raise UsageError(f"{write}: {os.strerror(error.errno or 0)}") from None
     try:

@@ -28,22 +28,26 @@ def temporary(text: str, suffix: str) -> Path:
     # Root's own TMPDIR could be a folder in which another user can replace the file.
     folder = "/tmp" if os.geteuid() == 0 else None
     descriptor, name = tempfile.mkstemp(suffix, "nslab-", folder)
-    _fill(descriptor, text, new=True)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        if owner := caller():
+            os.fchown(file.fileno(), *owner)
+        file.write(text)
     return Path(name)
 
 
 def written(path: str, text: str) -> None:
     """Write a text to a file. A new one is the caller's; no symbolic link is followed in its place."""
+    with os.fdopen(opened(path), "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def opened(path: str) -> int:
+    """Open a file to be written. A new one is the caller's, for him alone; no symbolic link is followed in its place."""
     flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        descriptor, new = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600), True
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        descriptor, new = os.open(path, flags | os.O_TRUNC), False
-    _fill(descriptor, text, new=new)
-
-
-def _fill(descriptor: int, text: str, *, new: bool) -> None:
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        if new and (owner := caller()):
-            os.fchown(file.fileno(), *owner)
-        file.write(text)
+        return os.open(path, flags | os.O_TRUNC)
+    if owner := caller():
+        os.fchown(descriptor, *owner)
+    return descriptor

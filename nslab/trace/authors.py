@@ -24,12 +24,19 @@ RulePlace: TypeAlias = "tuple[str, str, str]"
 
 
 class Authors:
-    """Answers by a lab's State. `listed`: its chains of nft, as this machine's nft lists their rules."""
+    """Answers by a lab's State. `listed`: its chains of nft, as this machine's nft lists their rules.
+
+    `others`: who wrote what is not in the State.
+    """
 
     def __init__(
-        self, lab: str, state: State, listed: Mapping[RulePlace, Collection[str]] = MappingProxyType({})
+        self,
+        lab: str,
+        state: State,
+        listed: Mapping[RulePlace, Collection[str]] = MappingProxyType({}),
+        others: str = BY_HAND,
     ) -> None:
-        self._lab, self._listed = lab, listed
+        self._lab, self._listed, self._others = lab, listed, others
         self._chains: dict[RulePlace, str] = {}
         self._rules: dict[tuple[RulePlace, str], str] = {}
         self._routes: dict[tuple[str, str, str], str] = {}
@@ -55,10 +62,10 @@ class Authors:
             return known
         # nft lists rules otherwise than they are written.
         of_nft = known and not match.rule.startswith("-")
-        return known if of_nft and match.rule in self._listed.get(place, [match.rule]) else BY_HAND
+        return known if of_nft and match.rule in self._listed.get(place, [match.rule]) else self._others
 
     def of_route(self, host: str, route: RouteTaken) -> str:
         """Who wrote a route; the kernel makes those to its own addresses and networks."""
         if route.error or route.kind == "local" or route.protocol == "kernel":
             return "kernel" if not route.error else ""
-        return self._routes.get((netns(self._lab, host), str(route.to), str(route.via or "")), BY_HAND)
+        return self._routes.get((netns(self._lab, host), str(route.to), str(route.via or "")), self._others)

@@ -56,7 +56,7 @@ def deviation(seen: Journey, predicted: Sequence[Journey]) -> Deviation | None:
     """The first hop that is in no prediction. None if all are, and if a prediction is not sure."""
     if not predicted or any(journey.chance is None for journey in predicted):
         return None
-    ways = [_first(*comparable(seen, journey)) for journey in predicted]
+    ways = [_first(*comparable(seen, journey), _lost_at(journey)) for journey in predicted]
     longest = max(ways, key=lambda way: way[0])
     return None if any(one is None for _, one in ways) else longest[1]
 
@@ -69,9 +69,19 @@ def comparable(seen: Journey, predicted: Journey) -> tuple[list[Hop], list[Hop]]
     ]
 
 
-def _first(seen: Sequence[Hop], predicted: Sequence[Hop]) -> tuple[int, Deviation | None]:
-    """The number of hops that agree, and the first that does not."""
+def _lost_at(predicted: Journey) -> str:
+    """The host that is the last to have a packet; "" if it is not lost."""
+    return predicted.hops[-1].host if predicted.end is End.LOST and predicted.hops else ""
+
+
+def _first(seen: Sequence[Hop], predicted: Sequence[Hop], lost_at: str = "") -> tuple[int, Deviation | None]:
+    """The number of hops that agree, and the first that does not.
+
+    Nobody sees a host send what it has no neighbour for: there, a loss and a packet that nobody takes are one.
+    """
     for number, (did, should) in enumerate(zip_longest(seen, predicted)):
+        if did and did.action is Action.LOST and did.host == lost_at:
+            return number, None
         if did is None or should is None or key(did) != key(should):
             return number, Deviation(should, did)
     return len(seen), None

@@ -22,16 +22,21 @@ _PROTOCOLS = {Kind.TCP: Protocol.TCP, Kind.UDP: Protocol.UDP}
 
 def notes(
     lab: Lab, every: Sequence[Hop], begin: str, aim: TraceTarget, *, delivered: bool, renewed: bool = False,
-    relayed: bool = False,
+    relayed: bool = False, endpoints: bool = True,
 ) -> Iterator[str]:  # fmt: skip
     """Sentences about the Service and its proxy. `begin`: the host that sends.
 
-    `renewed`: it had an affinity before; `relayed`: kube-proxy's own connection was followed.
+    `renewed`: it had an affinity before; `relayed`: kube-proxy's own connection was followed;
+    `endpoints`: in userspace mode, whether there is one for it.
     """
     nodes = {node.name for node in lab.nodes}
     taken = any(hop.action is Action.RECEIVE and hop.host in nodes for hop in every)
+    taken = taken and any(hop.action is Action.DNAT for hop in every)
     if lab.proxy_mode is ProxyMode.USERSPACE and taken and not relayed:
-        yield "kube-proxy takes the connection and makes its own to an endpoint, which was not seen, or not alone"
+        if endpoints:
+            yield "kube-proxy takes the connection and makes its own to an endpoint, which was not seen, or not alone"
+        else:
+            yield "kube-proxy takes the connection, has no endpoint for it, and closes it"
     service = next((one for one in lab.services if f"{one.namespace}/{one.name}" == aim.service), None)
     if not service:
         return

@@ -135,7 +135,9 @@ def stations(passings: Iterable[Passing], crossings: Iterable[Crossing], what: W
         (station.departure if one.leaving else station.arrival).append(one)
     known: set[tuple[object, ...]] = set()
     for crossing in crossings:
-        alike = replace(crossing.header, length=0)  # a server that closes at once sends another packet right behind
+        # A server that closes at once sends another packet right behind. VXLAN chooses its source port anew.
+        ports = (0, crossing.header.ports[1]) if crossing.tunnelled else crossing.header.ports
+        alike = replace(crossing.header, length=0, ports=ports)
         sight = crossing.host, crossing.tunnelled, crossing.iif, crossing.oif, alike
         if crossing.what not in (what, None) or sight in known:
             continue  # another packet's, or the same once more: TCP repeats what is not answered

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from nslab.ruletext.comments import without_comment
+from nslab.ruletext.comments import comment_of, without_comment
 from nslab.trace.observed import Match
 from nslab.trace.translations import path
 
@@ -44,4 +44,11 @@ def table_of(step: Step) -> str:
 
 def _match(step: Step) -> Match:
     verdict, _, target = step.result.partition(" ")
-    return Match(table_of(step), step.chain, verdict.lower(), target, without_comment(step.rule), step.comment)
+    return Match(
+        table_of(step),
+        step.chain,
+        verdict.lower(),
+        target,
+        without_comment(step.rule),
+        comment_of(step.rule) or step.comment,
+    )

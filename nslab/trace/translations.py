@@ -9,6 +9,7 @@ from nslab.probes.evidence import What
 from nslab.trace import commands
 from nslab.trace.hops import BY_CONNTRACK, Action, Hop
 from nslab.trace.stations import INPUT, OUTPUT, POSTROUTING, PREROUTING, translated
+from nslab.wire.packets import ICMP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -76,6 +77,8 @@ def undone_for_the_sender(station: Station, header: Header, known: Known) -> lis
     sent = known.sent
     if station.what is What.REQUEST or not sent or (header.target, header.ports[1]) != (sent.source, sent.ports[0]):
         return []
+    if header.protocol == sent.protocol == ICMP and header.identity != sent.identity:
+        return []  # an ICMP error; the echo that it quotes is not undone on its own
     back = replace(header, source=sent.target, ports=(sent.ports[1], header.ports[1]))
     return [] if back.ends == header.ends else [_by_conntrack(station, Action.SNAT, header, back, known)]
 

@@ -64,8 +64,8 @@ def _lines(hops: Sequence[Hop], *, reply: bool) -> Iterator[tuple[str, str]]:
 
 
 def _is_error(hops: Sequence[Hop]) -> bool:
-    """Whether what comes back is an ICMP error, and not an answer."""
-    return {hop.header.protocol for hop in hops if hop.reply} == {ICMP} != {hops[0].header.protocol}
+    """Whether what comes back is an ICMP error, and not an answer: that of an echo has its identifier."""
+    return {(hop.header.protocol, hop.header.identity) for hop in hops if hop.reply} == {(ICMP, 0)}
 
 
 def _what(hop: Hop) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -29,7 +31,6 @@ from tests.kernel.labkit import in_host as run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from nslab.lab.types import Lab
     from nslab.trace.hops import Hop, Journey
@@ -272,6 +273,39 @@ def test_kube_proxys_own_connection_is_followed(lab: Lab) -> None:
     for one in (*itself, closed):
         back = [hop.action for hop in one.hops if hop.reply]
         assert (one.deviation, back) == ("", [Action.SEND, Action.REVERSE_DNAT, Action.RECEIVE])
+    assert [one.notes for one in itself] == [()] * 3
+    assert [str(one.relay[-1].header.source) for one in itself] == [address(lab, "one")] * 3
+    assert closed.notes == ("kube-proxy takes the connection, has no endpoint for it, and closes it",)
+
+
+@pytest.mark.skipif(not Path("/usr/lib/cni/bridge").exists(), reason="containernetworking-plugins is not installed")
+def test_what_cni_plugins_made_is_theirs_and_no_deviation(tmp_path: Path) -> None:
+    name = f"t{secrets.token_hex(4)}"
+    file = tmp_path / f"{name}.yaml"
+    (tmp_path / "pods.conf").write_text(
+        '{"cniVersion": "1.0.0", "name": "pods", "type": "bridge", "isDefaultGateway": true, "hairpinMode": true, '
+        '"ipam": {"type": "host-local", "subnet": "{{ node.podCIDR }}"}}'
+    )
+    exec_ = "{plugin: exec, conf: pods.conf, path: [/usr/lib/cni]}"
+    file.write_text(LAB.replace("NAME", name).replace("{plugin: calico, encapsulation: IPIP}", exec_) + agnhosts(PODS))
+    made = assign_addresses(load(file))
+    up(made)
+    try:
+        journey = trace(name, "box", "one")
+        with pytest.raises(UsageError, match=r"no state has the way of .* which is made by CNI plugins"):
+            predict(name, "box", "one")
+    finally:
+        down(name)
+    assert (journey.end, journey.deviation) == (End.DELIVERED, "")
+    assert BY_HAND not in {hop.by for hop in journey.hops}
+    assert "CNI plugins" in {hop.by for hop in journey.hops}
+
+
+def test_a_packet_for_nobody_is_lost_as_predicted(lab: Lab) -> None:
+    networks = {node.name: node.pod_cidr for node in lab.nodes}
+    for to in (str(networks["node1"][-2]), "192.168.59.77", "224.0.0.1"):
+        journey = trace(lab.name, "box", f"{to}:80")
+        assert (journey.end is End.DELIVERED, journey.deviation) == (False, ""), to
 
 
 def test_the_packet_of_a_vxlan_tunnel_meets_rules_of_its_own(lab: Lab) -> None:
@@ -282,8 +316,15 @@ def test_the_packet_of_a_vxlan_tunnel_meets_rules_of_its_own(lab: Lab) -> None:
         run(lab, "node1", f"iptables -I {rule}")
         dropped = trace(lab.name, "box", "one")
         run(lab, "node1", f"iptables -D {rule}")
+        run(lab, "node1", f"iptables -I FORWARD -d {address(lab, 'one')} -j DROP")
+        patient = {**os.environ, "NSLAB_TIMEOUT_FACTOR": "2"}  # so long that TCP repeats what is not answered
+        done = nslab("trace", lab.name, "box", "one", "-o", "json", env=patient)
+        run(lab, "node1", "iptables -D FORWARD 1")
     finally:
         configured(lab, "iptables", "IPIP")
+    repeated = json.loads(done.stdout)
+    assert [hop["action"] for hop in repeated["hops"]] == ["send", "forward", "encapsulate", "decapsulate", "drop"]
+    assert "seen: node1 drops it" in repeated["deviation"]
     assert only(journey, Action.SNAT).matches[-1].rule.startswith("-j MASQUERADE")
     assert (journey.end, journey.deviation) == (End.DELIVERED, "")
     last = dropped.hops[-1]
@@ -471,8 +512,12 @@ def test_an_icmp_error_has_its_own_way_back(lab: Lab) -> None:
     run(lab, "node1", f"iptables -I FORWARD -d {address(lab, 'one')} -j REJECT --reject-with icmp-host-prohibited")
     try:
         journey = trace(lab.name, "box", "svc/one")
+        echo = trace(lab.name, "box", "one", Kind.ICMP)
     finally:
         run(lab, "node1", "iptables -D FORWARD 1")
+    assert actions(echo, reply=True) == ["send", "encapsulate", "decapsulate", "forward", "receive"]
+    assert "the ICMP error" in [text for _, text in lines(echo)]
+    assert "the reply" in [text for _, text in lines(trace(lab.name, "box", "one", Kind.ICMP))]
     back = [hop for hop in journey.hops if hop.reply]
     assert [hop.action.value for hop in back] == [
         "send", "encapsulate", "decapsulate", "forward", "reverse DNAT", "receive"
@@ -489,16 +534,40 @@ def test_it_leaves_nothing_behind(lab: Lab) -> None:
         rules = "nft list tables; iptables-save | grep -v '^#' | sed 's/\\[.*//'"
         return [run(lab, host, f"{rules}; conntrack -L 2>/dev/null | grep -c 'dport=80 ' || true") for host in hosts]
 
-    before = kernel()
+    def invalid() -> int:
+        """The packets of which conntrack on node1 knew no connection."""
+        saved = run(lab, "node1", "iptables-save -c -t filter | grep 'KUBE-FORWARD.*INVALID'")
+        return int(saved.partition("[")[2].partition(":")[0])
+
+    def servers() -> str:
+        """The connections of the server that have not ended."""
+        return run(lab, "one", "ss -Htn state fin-wait-2 state established state close-wait sport = 8080")
+
+    before, dropped = kernel(), invalid()
     ports = {trace(lab.name, "box", "svc/one").hops[0].header.ports[0] for _ in range(3)}
     ports.add(trace(lab.name, "client", "node2:31080").hops[0].header.ports[0])
     own = trace(lab.name, "node2", "svc/one")
     assert "node2" in [one.host for one in own.connections]
+    assert trace(lab.name, "box", "one.default.svc.cluster.local:80").names, "DNS was asked, too"
     ports.add(own.hops[0].header.ports[0])
     assert kernel() == before
     for host in ("node1", "node2"):
         known = run(lab, host, "conntrack -L 2>/dev/null")
         assert not [port for port in ports if f"sport={port} " in known]
+        assert not [line for line in known.splitlines() if line.startswith("udp") and "dport=53 " in line]
+    assert (invalid(), servers()) == (dropped, ""), "the reset found its connection"
+
+
+def test_it_leaves_no_entry_of_its_tunnel_s_packets(lab: Lab) -> None:
+    configured(lab, "iptables", "VXLAN")
+    try:
+        for _ in range(2):
+            assert "encapsulate" in actions(trace(lab.name, "box", "svc/one"))
+        assert [
+            host for host in ("node1", "node2") if "dport=4789 " in run(lab, host, "conntrack -L 2>/dev/null")
+        ] == []
+    finally:
+        configured(lab, "iptables", "IPIP")
 
 
 @pytest.mark.parametrize("mode", ["iptables", "nftables"])

@@ -46,6 +46,10 @@ class Network(Protocol):
     def agent_rules(self, lab: Lab) -> Mapping[str, Items]:
         """The rules and sets that its agent keeps, by node; kube-proxy's stand behind them."""
 
+    @property
+    def WIRED_BY(self) -> str:  # noqa: N802
+        """Who makes what of the pods' way is not in the State, as `trace` names him; "" if all of it is."""
+
     # Addresses
 
     def allocation(self, node: Node, last: IPv4Address | None) -> Iterator[IPv4Address]:

@@ -38,6 +38,7 @@ CNI_NETWORK = "k8s-pod-network"
 _CNI, _FELIX = "Calico CNI plugin", "Felix"
 AGENT = _FELIX
 REMEMBERS = KEEPS = BY_HAND = False
+WIRED_BY = ""
 
 
 def objects(lab: Lab, host: HostFeatures) -> Iterator[KernelObject]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _BY = "container runtime"
 IFNAME = "eth0"
 REMEMBERS, KEEPS, BY_HAND = True, True, False
+WIRED_BY = "CNI plugins"
 
 
 def objects(lab: Lab, host: HostFeatures) -> Iterator[KernelObject]:

@@ -44,6 +44,7 @@ VNI, PORT = 1, 8472
 _FLANNELD, _CNI = "flanneld", "flannel CNI plugin"
 _MASQUERADE = "MASQUERADE --random-fully"
 REMEMBERS, KEEPS, BY_HAND = True, False, False
+WIRED_BY = ""
 
 
 def objects(lab: Lab, host: HostFeatures) -> Iterator[KernelObject]:

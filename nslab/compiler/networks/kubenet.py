@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 BRIDGE = "cbr0"
 _BY = "kubenet"
 REMEMBERS, KEEPS, BY_HAND = True, False, False
+WIRED_BY = ""
 
 
 def objects(lab: Lab, host: HostFeatures) -> Iterator[KernelObject]:

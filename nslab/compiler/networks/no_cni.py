@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 REMEMBERS, KEEPS, BY_HAND = True, False, True
+WIRED_BY = "by hand"
 
 
 def objects(lab: Lab, _host: HostFeatures) -> Iterator[KernelObject]:

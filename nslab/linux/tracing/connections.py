@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections import defaultdict
 from contextlib import suppress
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, NamedTuple
 
 from nslab.linux.netlink import batch, netfilter
+from nslab.linux.timeouts import scaled
 from nslab.objects.names import netns
 from nslab.probes.evidence import What
 from nslab.trace.observed import ConntrackEntry, Header
@@ -30,6 +32,8 @@ _HEADER = struct.pack("=BB2s", socket.AF_INET, 0, bytes(2))
 _ORIGINAL, _REPLY, _PROTOINFO = 1, 2, 4
 _ICMP_ID, _ICMP_TYPE, _ICMP_CODE = 4, 5, 6
 _NESTED = 0x8000
+_CLOSING, _LOOK = scaled(0.2), 0.002
+"""Seconds to wait for the end of a connection, and between two looks."""
 _STATES = ("NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE")
 
 
@@ -47,6 +51,18 @@ def entries(spaces: Namespaces, lab: str, passings: Iterable[Passing]) -> list[K
         if one.what is What.REQUEST:
             asked[one.host].add(one.header.flow)
     return [entry for host, flows in asked.items() for entry in _found(spaces, netns(lab, host), host, flows)]
+
+
+def tunnelled(spaces: Namespaces, lab: str, passings: Iterable[Passing]) -> list[KnownEntry]:
+    """The entries of the UDP tunnels' packets around it: their source port is this connection's.
+
+    IP-in-IP has one entry for all that two nodes say to each other, which is not this packet's to take away.
+    """
+    outer: dict[str, set[Flow]] = defaultdict(set)
+    for one in passings:
+        if one.outer and one.outer.protocol == packets.UDP:
+            outer[one.host].add(one.outer.flow)
+    return [entry for host, flows in outer.items() for entry in _found(spaces, netns(lab, host), host, flows)]
 
 
 def _found(spaces: Namespaces, ns: str, host: str, flows: Iterable[Flow]) -> Iterator[KnownEntry]:
@@ -87,6 +103,35 @@ def _tuple(flow: Flow, echo: int) -> bytes:
         number += attribute(2, sport.to_bytes(2, "big")) + attribute(3, dport.to_bytes(2, "big"))
     ends = attribute(1, source.packed) + attribute(2, target.packed)
     return attribute(1 | _NESTED, ends) + attribute(2 | _NESTED, number)
+
+
+def wait_until_closed(spaces: Namespaces, lab: str, known: Iterable[KnownEntry]) -> None:
+    """Wait until the reset of a connection has passed its hosts: without their entries it would be INVALID there."""
+    deadline = time.monotonic() + _CLOSING
+    waiting = [entry for entry in known if entry.connection.state]
+    while waiting and time.monotonic() < deadline:
+        waiting = [entry for entry in waiting if _is_open(spaces, lab, entry)]
+        if waiting:
+            time.sleep(_LOOK)
+
+
+def _is_open(spaces: Namespaces, lab: str, entry: KnownEntry) -> bool:
+    spaces.enter(netns(lab, entry.connection.host))
+    with netfilter.connected() as sock:
+        body = _looked_up(sock, entry.tuple)
+    return bool(body) and _state(attributes(body or b"", 4).get(_PROTOINFO, b"")) != "CLOSE"
+
+
+def forget_flow(spaces: Namespaces, lab: str, hosts: Iterable[str], flow: Flow) -> None:
+    """Remove the entries of a flow on hosts, also of those to which it goes on as the first has translated it."""
+    hosts = [*hosts]
+    for _ in range(2):
+        known = [entry for host in hosts for entry in _found(spaces, netns(lab, host), host, {flow})]
+        forget(spaces, lab, known)
+        onward = [entry.connection.reply.reply_flow for entry in known if entry.connection.reply.reply_flow != flow]
+        if not onward:
+            return
+        flow = onward[0]
 
 
 def forget(spaces: Namespaces, lab: str, known: Iterable[KnownEntry]) -> None:

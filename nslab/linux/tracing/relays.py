@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from nslab.linux import owned
 from nslab.linux.taps import ETH_P_IP, OTHERHOST, OUTGOING
 from nslab.linux.timeouts import scaled
 from nslab.linux.tracing.connections import listed
 from nslab.linux.tracing.events import as_header
-from nslab.objects.names import netns
+from nslab.objects.names import host, netns
 from nslab.probes.evidence import What
 from nslab.trace.observed import Passing
 from nslab.wire import packets
@@ -52,6 +56,32 @@ def made(spaces: Namespaces, lab: str, relays: Relays, before: Container[bytes])
         if (new and not silent) or time.monotonic() > deadline:
             return new
         time.sleep(_PAUSE)
+
+
+def of_proxies(lab: str, found: Sequence[KnownEntry]) -> list[KnownEntry]:
+    """Of several connections, those that kube-proxies have a socket of: others are of probes, or of anybody else."""
+    if len({one.connection.original.ends for one in found}) < 2:
+        return [*found]
+    proxies = {host(ns): record.pid for (ns, role), record in owned.running(lab).items() if role == "kube-proxy"}
+    own = {(node, port) for node, pid in proxies.items() for port in _ports(pid)}
+    ends = {
+        one.connection.original.ends for one in found if (one.connection.host, one.connection.original.ports[0]) in own
+    }
+    return [one for one in found if one.connection.original.ends in ends]
+
+
+def _ports(pid: int) -> set[int]:
+    """The local ports of a process's TCP and UDP sockets."""
+    here = Path(f"/proc/{pid}")
+    ports: set[int] = set()
+    with suppress(OSError):  # it has ended
+        links = {os.readlink(link) for link in (here / "fd").iterdir()}
+        for kind in ("tcp", "tcp6", "udp", "udp6"):
+            for line in (here / "net" / kind).read_text().splitlines()[1:]:
+                fields = line.split()
+                if f"socket:[{fields[9]}]" in links:
+                    ports.add(int(fields[1].rpartition(":")[2], 16))
+    return ports
 
 
 def passings(found: Sequence[KnownEntry], seen: Sequence[Frame]) -> tuple[Passing, ...]:

@@ -15,7 +15,7 @@ from nslab.linux.taps import ETH_P_ARP, ETH_P_IP, OTHERHOST, OUTGOING, in_order
 from nslab.linux.tracing import affinity, connections
 from nslab.linux.tracing.events import as_header, crossings, merged
 from nslab.linux.tracing.legacy_trace import LegacyTrace
-from nslab.linux.tracing.relays import made, passings, relayed
+from nslab.linux.tracing.relays import made, of_proxies, passings, relayed
 from nslab.objects.names import host, netns
 from nslab.probes.evidence import What
 from nslab.trace.affinity import pinned
@@ -64,7 +64,7 @@ def watch(
             track.open()
         spaces.home()  # `down` ends what is in a lab
         wait([track])
-        new = made(spaces, lab, relays, others) if relays and not track.error else []
+        new = of_proxies(lab, made(spaces, lab, relays, others)) if relays and not track.error else []
         seen = in_order({host(ns): sock for ns, sock in taps.items()})
         counts = [one for ns in everywhere for one in moved(host(ns), before[ns], kernel_counters(spaces, ns))]
         traced, logged = trace.read(), legacy.read()
@@ -78,7 +78,8 @@ def watch(
         relay = passings(new, seen)
         known = connections.entries(spaces, lab, (*passed, *relay))
         track.abort()
-        connections.forget(spaces, lab, known)
+        connections.wait_until_closed(spaces, lab, known)
+        connections.forget(spaces, lab, (*known, *connections.tunnelled(spaces, lab, passed)))
         kept = tuple(pinned(crossed))
         affinity.forget(spaces, lab, [one for one in kept if not one.renewed])
     return WatchedPacket(

@@ -53,7 +53,7 @@ class Dump(NamedTuple):
         try:
             found = json.loads(text)
         except json.JSONDecodeError as error:
-            raise self.wrong(f"{file}, line {error.lineno}, column {error.colno}: {error.msg}") from error
+            raise self.wrong(f"{file}, line {error.lineno}, column {error.colno}: this is not JSON") from error
         except (ValueError, RecursionError) as error:
             what = "a number" if isinstance(error, ValueError) else "nesting"
             raise self.wrong(f"{file}: {what} without end") from error

@@ -6,6 +6,7 @@ import pytest
 
 from nslab.objects.iptables import Chain, Jump
 from nslab.objects.nft import NftChain
+from nslab.ruletext.comments import comment_of
 from nslab.trace.authors import BY_HAND, Authors
 from nslab.trace.observed import Match
 
@@ -45,3 +46,12 @@ def test_whose_a_rule_is(table: str, chain: str, rule: str, by: str) -> None:
 def test_of_a_chain_of_nft_that_nobody_listed_all_is_its_owners() -> None:
     match = Match("kube-proxy", "services", "drop", "", "ip daddr 10.96.1.1 drop", "", 7, 1.0)
     assert Authors("lab", STATE).of_rule("node1", match) == "kube-proxy"
+
+
+def test_a_rule_of_felix_is_named_by_its_words_not_by_its_signature() -> None:
+    signed = '-m comment --comment "cali:019iikccrJ9NDYrR"'
+    assert (
+        comment_of(f'{signed} -m comment --comment "Drop if no profiles matched" -j DROP')
+        == "Drop if no profiles matched"
+    )
+    assert comment_of(f"{signed} -j RETURN") == "cali:019iikccrJ9NDYrR"
