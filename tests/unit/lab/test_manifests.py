@@ -366,6 +366,13 @@ def test_pods_are_named_after_controllers_with_dots_and_nothing_else(kind: str) 
         parse(made.replace("my.app", "my;app"), "x.yaml")
 
 
+@pytest.mark.parametrize("label", ["My_Node", "a..b", "kube-system_kube-dns"])
+def test_no_node_is_made_of_a_label_that_is_no_name_of_a_node(label: str) -> None:
+    lab = parse(POD.format("a", f", nodeSelector: {{kubernetes.io/hostname: {label}}}"), "x.yaml")
+    assert [node.name for node in lab.nodes] == ["node1", "node2"]
+    assert [pod.name for pod in lab.pending] == ["a"]
+
+
 def test_merge_keys() -> None:
     lab = parse(
         POD.format("a", "").replace("{name: c, image: nginx}", "{<<: [&b {name: c}, {name: d, image: x}]}"), "x"
