@@ -127,7 +127,7 @@ def test_any_text_in_any_file(data: st.DataObject) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "sentence"),
     [
-        ("addr.json", "[{]", "addr.json, line 1, column 3: Expecting property name"),
+        ("addr.json", "[{]", "addr.json, line 1, column 3: this is not JSON"),
         ("addr.json", "{}", "addr.json: no list of objects, or one of more than 1000000"),
         ("addr.json", "[1]", "addr.json, entry 1: no object"),
         ("addr.json", "[" * 100_000, "addr.json: nesting without end"),
