@@ -53,22 +53,19 @@ NOTED: dict[str, dict[str, Any]] = {
     "Service": {"spec": {"loadBalancerClass": {}, "loadBalancerIP": {}}},
 }
 """The noted fields of each kind, as a tree of names. A leaf that is a string: only that value is noted."""
-CLAIM = "PersistentVolumeClaim"
 WORKING = names(
     """
-    HorizontalPodAutoscaler Ingress PersistentVolume PersistentVolumeClaim
-    PodDisruptionBudget ResourceQuota
+    HorizontalPodAutoscaler Ingress Node PersistentVolume PodDisruptionBudget ResourceQuota
     """
 )
-"""Kinds that affect a cluster's network, and that nslab does not act on."""
+"""Kinds that affect a cluster's network, and that nslab does not act on. A claim is named as an empty folder."""
 
 
 def notes(objects: Sequence[Document], pods: Iterable[Document]) -> Iterator[FieldError]:
     """One line each: kinds and fields that nslab does not act on, volumes that are empty, images with stand-ins."""
-    kinds, fields, made = Counter[tuple[str, str]](), Counter[str](), [*pods]
-    claimed = {claim for one in made for claim in _claims(one)}
+    kinds, fields = Counter[tuple[str, str]](), Counter[str]()
     for one in objects:
-        if one.made or (one.kind == CLAIM and (one.namespace, one.name) in claimed):
+        if one.made:
             continue
         foreign = not own(str(one.value.get("apiVersion")))
         if is_later_hook(one):
@@ -86,7 +83,7 @@ def notes(objects: Sequence[Document], pods: Iterable[Document]) -> Iterator[Fie
     yield from _volumes(
         [one.template if isinstance(one, Controller) else one for one in views if isinstance(one, Controller | Pod)]
     )
-    if played := stand_ins(one.view for one in made):
+    if played := stand_ins(one.view for one in pods):
         yield FieldError((EXISTING,), f"played by stand-ins: {', '.join(map(shown, played))}")
 
 
@@ -100,14 +97,6 @@ def _volumes(templates: Sequence[Pod]) -> Iterator[FieldError]:
     if paths:
         text = f"nothing is mounted at {', '.join(map(shown, sorted(paths)))}: each container has its own there"
         yield FieldError((EXISTING,), text)
-
-
-def _claims(pod: Document) -> Iterator[tuple[str, str]]:
-    """The claims, by namespace and name, that a container of a pod mounts: its volumes are named, so these are not."""
-    mounted = {one.name for one in pod.view.mounted}
-    for volume in pod.spec.get("volumes", ()):
-        if volume.get("name") in mounted and (claim := volume.get("persistentVolumeClaim")):
-            yield pod.namespace, str(claim.get("claimName", ""))
 
 
 def _unmounted(one: Document) -> Iterator[FieldPath]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, TypeAlias
 
+from nslab import rundir
 from nslab.admission import (
     validate_affinity,
     validate_controllers,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 RESERVED = ("switch", "control")
 """nslab's own hosts (`nslab.objects.names.RESERVED`; a test keeps the two equal)."""
+FILES = (rundir.SOCKET, rundir.PIDS, rundir.JOURNAL, rundir.STATUS)
 LONGEST_NAMESPACE = 255
 """The maximum length of a file name in /run/netns, in bytes."""
 SMALLEST = 30
@@ -122,6 +124,7 @@ def hosts(found: Documents) -> Iterator[FieldError]:
     groups = (("node", lab.nodes), ("client", lab.clients), ("router", lab.routers))
     # A machine's veth has the machine's name at the switch; these are the switch's interfaces, or sysctl's own names.
     taken = {"lo", "all", "default", *(f"br{number}" for number in range(len(lab.node_networks)))}
+    taken |= {f"{router.name}.eth{number}" for router in lab.routers for number in range(router.written)}
     for what, names in ((what, [machine.name for machine in group]) for what, group in groups):
         for index, name in enumerate(names):
             path = lab.place(f"{what}s", index, "name")
@@ -130,6 +133,8 @@ def hosts(found: Documents) -> Iterator[FieldError]:
                 yield FieldError(
                     path, f"a {what} cannot be called {name}; the switch cannot have an interface of that name"
                 )
+            if name.endswith(FILES):
+                yield FieldError(path, f"a {what} cannot be called {shown(name)}; nslab has files of such names")
     for one in found.pods:
         path, pod = (*one.path, "metadata", "name"), one.view
         if pod.namespace == "default":

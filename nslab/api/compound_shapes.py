@@ -99,7 +99,10 @@ class Table(Shape):
 
 
 class RecordShape(Shape):
-    """A mapping with known fields, each compiled on first use."""
+    """A mapping with known fields, each compiled on first use.
+
+    In Kubernetes' own a null, and the zero value of an optional field that must not be zero, mean that it is not set.
+    """
 
     stand_in = dict
 
@@ -109,6 +112,7 @@ class RecordShape(Shape):
         self.required: tuple[str, ...] = tuple(schema.get("required", ()))
         self.names = tuple(schema["properties"])
         self.open = schema.get("additionalProperties") is True
+        self.kubernetes = "additionalProperties" not in schema
 
     def check(self, value: Any, walk: Walk) -> Any:
         if not isinstance(value, dict):
@@ -125,11 +129,7 @@ class RecordShape(Shape):
                 path.pop()
             elif item.__class__ is not shape.plain:
                 path.append(name)
-                if item is None:
-                    shape.null(walk, required=name in self.required)
-                    kept = GONE
-                else:
-                    kept = shape.check(item, walk)
+                kept = self._kept(item, shape, walk, may_be_unset=self.kubernetes and name not in self.required)
                 path.pop()
                 if kept is not item:
                     changed[name] = kept
@@ -137,6 +137,19 @@ class RecordShape(Shape):
             if name not in value:
                 walk.say(f"{dotted((*walk.path, name))} is missing")
         return changed_to(value, changed)
+
+    def _kept(self, item: Any, shape: Shape, walk: Walk, *, may_be_unset: bool) -> Any:
+        """The valid part of a field, or GONE; notes the errors."""
+        if item is None:
+            if not may_be_unset:
+                shape.null(walk, required=walk.path[-1] in self.required)
+            return GONE
+        before = len(walk.found)
+        kept = shape.check(item, walk)
+        if may_be_unset and len(walk.found) > before and shape.is_zero(item):
+            del walk.found[before:]
+            return GONE
+        return kept
 
     def _field(self, name: str) -> Shape | None:
         field = self.schema["properties"].get(name)

@@ -42,9 +42,16 @@ SOME: Schema = {"type": "string", "minLength": 1}
 LABEL = text("[a-z0-9]([-a-z0-9]*[a-z0-9])?", "lower case letters, digits and '-', no '-' first or last", 63)
 """A DNS label (RFC 1123), which Kubernetes requires for most names."""
 NAME = text("[!-$&-.0-~]+", "printable ASCII characters other than '/' and '%'", 253)
-POD_NAME = {**LABEL, "maxLength": 253}
+SUBDOMAIN = text(
+    rf"{LABEL['pattern']}(\.{LABEL['pattern']})*", "lower case letters, digits and '-', in parts joined by '.'", 253
+)
+"""A DNS subdomain, which Kubernetes requires for the other names."""
+NODE_NAME = {**SUBDOMAIN, "maxLength": 63}
+"""Linux's host names have at most 64 bytes."""
 BASE = text(f"({NAME['pattern']})?", NAME["$comment"], 253)
-POD_BASE = text("([a-z0-9][-a-z0-9]*)?", "lower case letters, digits and '-', no '-' first", 253)
+POD_BASE = text(
+    rf"({LABEL['pattern']}\.)*([a-z0-9][-a-z0-9]*)?", "lower case letters, digits and '-', in parts joined by '.'", 253
+)
 """The beginning of a generated name; "" is none."""
 PORT_NAME = text("[a-z0-9-]*[a-z][a-z0-9-]*", "lower case letters (one at least), digits and '-'", 15)
 QUALIFIED = text(
@@ -56,7 +63,7 @@ VALUE = text("([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?", "letters, digits, '-
 VARIABLE = text("[ -<>-~]+", "printable ASCII characters other than '='")
 UID = text("[0-9A-Za-z]([-0-9A-Za-z]*[0-9A-Za-z])?", "letters, digits and '-'", 63)
 LABELS = table(VALUE, QUALIFIED)
-COUNT, PORT = number(0), number(1, 65535)
+COUNT, POSITIVE, PORT = number(0), number(1), number(1, 65535)
 PORT_OR_NAME: Schema = {"anyOf": [PORT, PORT_NAME]}
 META = {"$ref": "#/$defs/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", "required": ["name"]}
 NOBODY = -1
@@ -95,8 +102,11 @@ FOREIGN = {
 }
 """An object of another API group: it only needs kind and name."""
 RULES: dict[str, Schema] = {
-    "Pod": kind(POD_NAME, "spec", base=POD_BASE),
-    "Deployment": kind(POD_NAME, "spec", base=POD_BASE),
+    "Pod": kind(SUBDOMAIN, "spec", base=POD_BASE),
+    "Deployment": kind(SUBDOMAIN, "spec", base=POD_BASE),
+    **dict.fromkeys(
+        names("CronJob DaemonSet Job ReplicaSet ReplicationController StatefulSet"), kind(SUBDOMAIN, base=POD_BASE)
+    ),
     "Service": kind(SOME, "spec"),
     "EndpointSlice": kind(SOME),
     "ObjectMeta": fields(namespace=LABEL, uid=UID, labels=LABELS, annotations=table(STRING, QUALIFIED)),
@@ -106,7 +116,7 @@ RULES: dict[str, Schema] = {
     "NodeSelectorRequirement": fields(key=QUALIFIED),
     "ServiceSpec": fields(selector=LABELS),
     "PodSpec": fields(
-        nodeName=LABEL,
+        nodeName=NODE_NAME,
         hostname=LABEL,
         subdomain=LABEL,
         restartPolicy=words("Always OnFailure Never"),
@@ -134,10 +144,10 @@ RULES: dict[str, Schema] = {
     "TCPSocketAction": fields(port=PORT_OR_NAME),
     "Probe": fields(
         initialDelaySeconds=COUNT,
-        periodSeconds=COUNT,
-        timeoutSeconds=COUNT,
-        successThreshold=COUNT,
-        failureThreshold=COUNT,
+        periodSeconds=POSITIVE,
+        timeoutSeconds=POSITIVE,
+        successThreshold=POSITIVE,
+        failureThreshold=POSITIVE,
     ),
     "SecurityContext": fields(**USER),
     "PodSecurityContext": fields(**USER, fsGroup=COUNT, supplementalGroups={"type": "array", "items": COUNT}),

@@ -66,6 +66,13 @@ class Shape:
     stand_in: Any = UNREADABLE
     """Replaces an unreadable item of a list; a type stands for a new empty value of it."""
 
+    zero: Any = None
+    """The value that Go, in which Kubernetes is written, has for a field that nobody set."""
+
+    def is_zero(self, value: Any) -> bool:
+        """Whether it is that value."""
+        return value is not None and value.__class__ is self.zero.__class__ and value == self.zero
+
     def check(self, value: Any, walk: Walk) -> Any:
         """The valid part of a value, or GONE; notes the errors."""
         return value if self.right(value, walk) else GONE
@@ -90,6 +97,8 @@ class Shape:
 
 class TextShape(Shape):
     """A string; `$comment` describes its pattern in words."""
+
+    zero = ""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self.pattern: str | re.Pattern[str] = schema.get("pattern", "")
@@ -135,6 +144,8 @@ class TextShape(Shape):
 class AddressShape(Shape):
     """An IPv4 address, or a network (ADDRESS/LENGTH)."""
 
+    zero = ""
+
     def __init__(self, what: str, fault: Callable[[str], str]) -> None:
         self.what, self.fault = what, fault
 
@@ -149,6 +160,8 @@ class AddressShape(Shape):
 
 class Choice(Shape):
     """One word of an enumeration."""
+
+    zero = ""
 
     def __init__(self, words: Iterable[str]) -> None:
         self.of = tuple(words)
@@ -179,6 +192,8 @@ class Choice(Shape):
 
 class Number(Shape):
     """An integer in a range, or any number. `otherwise` replaces an unreadable one."""
+
+    zero = 0
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         low, high = INTEGERS.get(schema.get("format", ""), ANY_INTEGER)

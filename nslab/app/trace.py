@@ -31,6 +31,7 @@ from nslab.probes.pairs import places
 from nslab.quote import fill
 from nslab.ruletext.comments import without_comment
 from nslab.trace.authors import BY_HAND, Authors
+from nslab.trace.denied import denied
 from nslab.trace.deviation import deviation
 from nslab.trace.ending import RP_FILTERED
 from nslab.trace.endpoints import names_to_ask, resolved, source, target
@@ -205,7 +206,8 @@ def _journey(traced: Traced, begin: str, aim: TraceTarget, names: tuple[NameAske
     sent = seen.there[0].entered if seen.there else None
     filtering = {count.host for count in seen.observation.counts if count.name == RP_FILTERED}
     authors = Authors(lab.name, traced.state, seen.listed, made_besides(lab) or BY_HAND)
-    known = Known(lab.name, seen.routes, seen.observation.mtus or {}, authors, sent, filtering)
+    answered = {(one.host, one.address): one.by for one in seen.observation.answered}
+    known = Known(lab.name, seen.routes, seen.observation.mtus or {}, authors, sent, filtering, answered)
     every = (*hops(seen.there, known), *hops(seen.back, known))
     end = end_of(seen.observation, every)
     cause, differing = "", tuple[str, ...]()
@@ -261,3 +263,5 @@ def _notes(
         lab, every, begin, aim, delivered=end is End.DELIVERED, renewed=seen.renewed, relayed=bool(seen.relayed),
         endpoints=bool(_relays(lab, aim)),
     )  # fmt: skip
+    if end is End.DROPPED:
+        yield from denied(lab, every, begin)

@@ -100,10 +100,12 @@ def _setting(conf: Path, plugin: Path | None, *, routes: bool, masquerade: bool)
 
 
 def _row(kept: StoredAttachment) -> dict[str, Any]:
+    from nslab.objects.names import host
+
     made, obj = kept.made, kept.obj
     return {
-        "pod": obj.ns.rpartition(".")[2],
-        "node": obj.node.rpartition(".")[2],
+        "pod": obj.host,
+        "node": host(obj.node),
         "interface": obj.wiring.ifname,
         "address": str(made.address or ""),
         "gateway": str(made.gateway or ""),

@@ -66,7 +66,7 @@ def hosts(incomplete: str) -> list[str]:
     """LAB/HOST of the labs that are up."""
     from nslab.linux.netns import IP_NETNS, entries
 
-    names = [ns.split(".")[1:] for ns in entries(IP_NETNS) if ns.startswith("nslab.") and ns.count(".") == 2]
+    names = [ns.split(".", 2)[1:] for ns in entries(IP_NETNS) if ns.startswith("nslab.") and ns.count(".") > 1]
     return [host for host in map("/".join, names) if host.startswith(incomplete)]
 
 

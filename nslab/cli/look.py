@@ -95,6 +95,7 @@ def ps(name: SomeLab = None, output: Output = Format.TABLE) -> None:
     """
     need_root("ps")
     from nslab.app import ps as use
+    from nslab.objects.names import host
     from nslab.views.pods import columns
 
     if name is None:
@@ -103,8 +104,9 @@ def ps(name: SomeLab = None, output: Output = Format.TABLE) -> None:
     found = use.pods(name)
     # A node's process reports the status of its containers, so a stopped one makes the report out of date.
     for process in found.silent:
-        host = process.ns.rpartition(".")[2]
-        note(f"{host}: {process.name} is stopped (process {process.pid}); its last report may be out of date")
+        note(
+            f"{host(process.ns)}: {process.name} is stopped (process {process.pid}); its last report may be out of date"
+        )
     listing(columns(found.rows) if output is Format.TABLE else found.rows, output, f"{name} has no pods")
     if output is Format.TABLE:
         not_ready({f"{row['namespace']}/{row['name']}": row["why"] for row in found.rows if row["why"]})

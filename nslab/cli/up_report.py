@@ -70,7 +70,7 @@ def print_up(done: Up, *, guide: bool, given: Collection[str] = ()) -> None:
         note(line)
     if done.fresh:
         say(f"\n{picture(lab, terminal_columns())}\n\nNext:")
-        for command in ([fill("nslab show {} --guide", lab.name)] if guide else []) + _next(lab):
+        for command in ([fill("nslab show {} --guide", lab.name)] if guide else []) + next_commands(lab):
             say(f"  {command}")
 
 
@@ -110,8 +110,9 @@ def _service_of(lab: Lab, pod: Pod) -> str:
     return next(behind, pod_host(pod.namespace, pod.name))
 
 
-def _next(lab: Lab) -> list[str]:
+def next_commands(lab: Lab) -> list[str]:
     """Some useful next commands."""
+    from nslab.api.pod_types import RestartPolicy
     from nslab.compiler.networks import network
     from nslab.lab.find import FILE, check_file
     from nslab.linux.netns import folder
@@ -121,10 +122,11 @@ def _next(lab: Lab) -> list[str]:
         test = fill("nslab {} {}", "check" if goals else "probe", lab.name)
         return [test, fill("nslab shell {}", f"{lab.name}/{lab.nodes[0].name}"), fill("nslab down {}", lab.name)]
     commands = [fill("nslab probe {}", lab.name)]
+    lasting = [pod for pod in lab.pods if pod.restart_policy is RestartPolicy.ALWAYS]
     # kube-dns has a port, too, but does not serve HTTP.
-    own = [pod for pod in lab.pods if pod.namespace != "kube-system"]
+    own = [pod for pod in lasting if pod.namespace != "kube-system"]
     servers = [pod for pod in own if any(container.ports for container in pod.containers)]
-    pairs = [(near, far) for far in servers for near in reversed(lab.pods) if near.node != far.node] or [
+    pairs = [(near, far) for far in servers for near in reversed(lasting) if near.node != far.node] or [
         (pod, pod) for pod in servers
     ]
     if pairs:

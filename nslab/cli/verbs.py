@@ -47,6 +47,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "rules.rules",
         "Show a node's rules as a tree: which chain leads where, for which Service, with live counters.",
     ),
+    "policy": ("policy.policy", "Show who may reach a pod and whom it may reach, by the lab's NetworkPolicies."),
     "events": ("events.events", "Print what happens in a lab, a line each, as it happens."),
     "top": ("top.top", "Show a live page of a lab: interfaces, Services, connections, events."),
     "graph": ("graph.graph", "Draw a lab: its nodes, pods, interfaces and addresses, and the wire between them."),

@@ -92,7 +92,7 @@ def veth(lab: Lab, machine: str, dev: str, address: IPv4Address) -> Iterator[Ker
     ns, switch_ns = names.netns(lab.name, machine), names.netns(lab.name, names.SWITCH)
     subnet = subnet_of(lab, address)
     uplink = dev == UPLINK
-    port = names.ifname(machine if uplink else f"{machine}.{dev}")  # a host's name contains no dot
+    port = names.ifname(machine if uplink else f"{machine}.{dev}")  # no host may be called so
     near = names.mac(lab.name, machine, "port", *([] if uplink else [dev]))
     yield Veth(switch_ns, port, near, ns, dev, names.mac(lab.name, machine, dev), by=_BY)
     yield BridgePort(switch_ns, port, bridge(lab, subnet), by=_BY)

@@ -11,7 +11,16 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from nslab.api.suffix import generated
-from nslab.controllers.rollout import ON_DELETE, Replica, decide, is_rolling, ordinal, partition
+from nslab.controllers.rollout import (
+    ON_DELETE,
+    Replica,
+    decide,
+    is_ordered,
+    is_rolling,
+    last_surplus,
+    ordinal,
+    partition,
+)
 from nslab.dataclass import replace
 from nslab.lab.history import earlier_replica_sets
 from nslab.lab.jobs import JOB
@@ -52,7 +61,11 @@ def stepped(new: Lab, kept: Lab, report: Report, now: float) -> Lab:
             mine = existing.get(owner, [])
             stay = [pod for pod in mine if name(pod) not in deleted]
             stay += _successors(one, [pod for pod in mine if name(pod) in deleted], mine, new)
-            there = _replicas(one, _wanted(one, stay, target), report, now)
+            if is_ordered(one):
+                stay = _scaled_down(one, stay, target, leaving.get(owner, ()), report, now)
+            else:
+                stay = _wanted(one, stay, target)
+            there = _replicas(one, stay, report, now)
             pods[owner], ended = _pods(one, there, target, leaving.get(owner, ()))
             replaced += ended
     every = _in_order(new, pods)
@@ -74,13 +87,16 @@ def wakes(lab: Lab, report: Report, now: float) -> float:
 
 
 def unfinished(lab: Lab) -> list[Controller]:
-    """The controllers whose pods of an earlier template are to go, or of which pods are to come; without Jobs."""
+    """The controllers whose pods of an earlier template, or surplus ones, are to go, or of which pods are to come.
+
+    Without Jobs.
+    """
     pods, nodes = by_owner(lab.all_pods), labelled(lab.nodes)
 
     def is_so(one: Controller) -> bool:
         there = _replicas(one, pods.get(one.owner_name, ()), {}, 0.0)
         wanted = len(admitted(one.template, nodes)) if one.kind == DAEMON_SET else one.replicas
-        return is_rolling(one, there) or len(there) < wanted
+        return is_rolling(one, there) or len(there) < wanted or (is_ordered(one) and len(there) > wanted)
 
     return [one for one in lab.controllers if one.kind != JOB and is_so(one)]
 
@@ -139,8 +155,9 @@ def _pods(
     ends = {key(pod) for pod in decision.end}
     stay = {key(one.pod): _as_wanted(one, target) for one in there if key(one.pod) not in ends}
     stay |= {key(pod): pod for pod in decision.make}
-    first = [one for one in stay if one not in target]
-    return [stay[one] for one in (*first, *target) if one in stay], [name(pod) for pod in decision.end]
+    others = [one for one in stay if one not in target]
+    order = (*target, *others) if controller.kind == "StatefulSet" else (*others, *target)
+    return [stay[one] for one in order if one in stay], [name(pod) for pod in decision.end]
 
 
 def _as_wanted(one: Replica, target: Mapping[Key, Pod]) -> Pod:
@@ -161,6 +178,25 @@ def _wanted(controller: Controller, pods: list[Pod], target: Mapping[Key, Pod]) 
     surplus = max(0, len(pods) - controller.replicas)
     gone = [key(pod) for pod in reversed(pods) if key(pod) not in target][:surplus]
     return [pod for pod in pods if key(pod) not in gone]
+
+
+def _scaled_down(
+    controller: Controller,
+    pods: list[Pod],
+    target: Mapping[Key, Pod],
+    leaving: Collection[Pod],
+    report: Report,
+    now: float,
+) -> list[Pod]:
+    """The existing pods of a StatefulSet without the last surplus one, if it may end now.
+
+    A surplus pod that waits for the one before it goes at once: a cluster has not made it yet.
+    """
+    begun = [pod for pod in pods if key(pod) in target or report.get(name(pod), {}).get("phase") != "Pending"]
+    there = _replicas(controller, begun, report, now)
+    missing = [pod for one, pod in target.items() if one not in {key(pod) for pod in begun}]
+    last = last_surplus(there, {pod.name for pod in target.values()}, [*missing, *leaving])
+    return [pod for pod in begun if pod != last]
 
 
 def _successors(controller: Controller, deleted: list[Pod], mine: list[Pod], new: Lab) -> list[Pod]:

@@ -73,6 +73,25 @@ def is_rolling(controller: Controller, there: Sequence[Replica]) -> bool:
     return not (controller.kind == DAEMON_SET and _on_delete(controller))
 
 
+def is_ordered(controller: Controller) -> bool:
+    """Whether a StatefulSet starts and ends its pods one after the other."""
+    spec = controller.document["spec"]
+    return controller.kind == "StatefulSet" and spec.get("podManagementPolicy") != "Parallel"
+
+
+def last_surplus(there: Sequence[Replica], names: Collection[str], others: Collection[Pod]) -> Pod | None:
+    """The pod that scaling a StatefulSet down ends next: the last one, once all that stay are available.
+
+    `names`: of those that stay; `others`: pods that terminate, or are to come, and are waited for. If the last pod is
+    not available itself, it is waited for, too, unless all before it are (processCondemned).
+    """
+    surplus = sorted((one for one in there if one.pod.name not in names), key=lambda one: ordinal(one.pod))
+    if not surplus or others or not all(one.available for one in there if one.pod.name in names):
+        return None
+    *before, last = surplus
+    return last.pod if last.available or all(one.available for one in before) else None
+
+
 def bounds(deployment: Controller) -> tuple[int, int]:
     """How many pods a rolling update makes beyond the replicas, and how many of these may be unavailable.
 
@@ -147,8 +166,7 @@ def _stateful_set(
     names = {pod.name for pod in leaving}
     make = tuple(pod for pod in missing if pod.name not in names)
     unavailable = len(missing) + sum(not one.available for one in there)
-    in_order = controller.document["spec"].get("podManagementPolicy") != "Parallel"
-    if _on_delete(controller) or (in_order and unavailable):
+    if _on_delete(controller) or (is_ordered(controller) and (unavailable or len(there) > controller.replicas)):
         return Decision(make)
     rolling = _strategy(controller).get("rollingUpdate") or {}
     most = max(1, scaled(rolling.get("maxUnavailable") or 1, controller.replicas, up=True))

@@ -6,6 +6,7 @@ import re
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from nslab.api.rules import NODE_NAME
 from nslab.lab.lab_document import LabDocument
 from nslab.lab.node_selector import HOSTNAME
 from nslab.lab.types import CONTROLLERS
@@ -41,10 +42,11 @@ def default_lab(found: Documents, file: str) -> LabDocument:
 
 
 def _nodes(one: Document) -> Iterator[str]:
-    """The nodes that a pod, or a controller's template, names."""
+    """The nodes that a pod, or a controller's template, names; of labels' values those that a node can be called."""
     spec = one.spec if one.kind == "Pod" else one.spec.get("template", {}).get("spec", {})
-    if name := spec.get("nodeName") or spec.get("nodeSelector", {}).get(HOSTNAME):
-        yield str(name)
+    name = str(spec.get("nodeName") or spec.get("nodeSelector", {}).get(HOSTNAME) or "")
+    if re.fullmatch(NODE_NAME["pattern"], name):
+        yield name
 
 
 def leave_to_controllers(found: Documents) -> None:

@@ -42,7 +42,7 @@ def written(path: str, text: str) -> None:
 
 
 def opened(path: str) -> int:
-    """Open a file to be written. A new one is the caller's alone; no symbolic link is followed in its place."""
+    """Open a file to be written. A new one is for the caller alone; no symbolic link is followed in its place."""
     flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)

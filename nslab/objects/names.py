@@ -17,13 +17,13 @@ RESERVED = (SWITCH, CONTROL)
 
 
 def netns(lab: str, host: str) -> str:
-    """The namespace of a host, as `ip netns` lists it. Names of labs and hosts contain no dot, so it is unambiguous."""
+    """The namespace of a host, as `ip netns` lists it. A lab's name contains no dot, so it is unambiguous."""
     return f"nslab.{lab}.{host}"
 
 
 def host(ns: str) -> str:
     """The host that a namespace represents."""
-    return ns.rpartition(".")[2]
+    return ns.split(".", 2)[-1]
 
 
 def pod_host(namespace: str, pod: str) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from nslab.lab.types import Lab
     from nslab.policy.allowed import Denial
+    from nslab.policy.model import Direction
     from nslab.probes.probe import ProbeHost
 
 EPHEMERAL = 40000
@@ -50,6 +51,10 @@ class Enforced:
         if client.pod:
             return self._allowed.one_way("egress", client, server, server, protocol, port)
         return self._ingress(PolicyEnd(seen or source.address), server, protocol, port)
+
+    def isolating(self, host: ProbeHost, direction: Direction) -> tuple[str, ...]:
+        """The policies, NAMESPACE/NAME, that isolate a pod in a direction."""
+        return tuple(f"{one.namespace}/{one.name}" for one in self._allowed.isolating(self._end(host), direction))
 
     def undecided(self, *ends: ProbeHost) -> bool:
         """Whether a connection between these through a Service depends on more than policies say."""

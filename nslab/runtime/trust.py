@@ -36,7 +36,8 @@ PROGRAMS = (
 """The PATH of programs that run as root, whatever the caller's: sudo's, then NixOS's and Guix's."""
 LAB = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 """A lab's name: it becomes part of paths."""
-HOST = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,316}[a-z0-9])?")
+HOST = re.compile(r"[a-z0-9](?:(?:[a-z0-9_-]|\.(?=[a-z0-9])){0,316}[a-z0-9])?")
+"""A host's: no two dots follow each other."""
 TRAVELLING = ("node", "spawner")
 """Roles that enter other network namespaces to fork there. (setns never changes a process's own pid namespace.)"""
 _KINDS = (

@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 RP_FILTERED = "TcpExt.IPReversePathFilter"
 _COUNTED = {
     RP_FILTERED: "meanwhile its rp_filter dropped packets that came in where no route leads back",
-    "Ip.InAddrErrors": "it does not forward what came in meanwhile",
+    "Ip.InAddrErrors": "it does not forward what came in meanwhile (ip_forward is 0, or that of the interface)",
+    "Ip.InDiscards": "meanwhile it discarded packets that came in: a queue was full",
     "Ip.OutNoRoutes": "it had no route for what it sent meanwhile",
     "IpExt.InNoRoutes": "it had no route for what came in meanwhile",
+    "IpExt.InCsumErrors": "meanwhile IP headers with a wrong checksum came in",
     "TcpExt.ListenDrops": "meanwhile its server accepted no more connections",
+    "Udp.InCsumErrors": "meanwhile datagrams with a wrong checksum came in",
+    "Udp.RcvbufErrors": "meanwhile its server left datagrams unread until there was no room for more",
 }
 _ERRORS = {
     (3, 0): "it has no route there (network unreachable)",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nslab.objects.attachment import Attachment
 from nslab.objects.chain_policy import ChainPolicy
 from nslab.objects.inet import Address
+from nslab.objects.kernel_routes import KernelRoute
 from nslab.objects.names import host
 from nslab.objects.namespaces import Netns
 from nslab.objects.other_routes import OtherRoute
@@ -24,6 +25,7 @@ from nslab.trace.words import trouble, up
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from nslab.objects.base import KernelObject
     from nslab.objects.plan import Plan, Step
     from nslab.probes import Result
     from nslab.trace.conversation import Lost
@@ -52,7 +54,7 @@ def explain(
     end = lost.end if lost else None
     for need in in_doubt(result, needs, lost):
         for step in differences:
-            if step.obj.key == need.key or _takes_over(step, need):
+            if step.obj.key == need.key or _routes_to(step.obj, need) or _takes_over(step, need):
                 return differs(step, f"{trouble(step)}{_mending(step)}{_more(step, differences)}")
     ends = {result.probe.source, result.probe.target}
     way = {need.ns for need in needs}
@@ -96,6 +98,11 @@ def in_doubt(result: Result, needs: Sequence[Need], lost: Lost | None = None) ->
     if result.arrived_at and result.outcome is not Outcome.REACHED:
         return sorted(needs, key=lambda need: not need.reply)
     return list(needs)
+
+
+def _routes_to(obj: KernelObject, need: Need) -> bool:
+    """Whether it is a route that belongs to a needed address."""
+    return isinstance(obj, KernelRoute) and need.key in obj.requires
 
 
 def _takes_over(step: Step, need: Need) -> bool:
@@ -145,7 +152,7 @@ def _nothing_of_ours(
         if things := unmanaged.get(ns):
             sentence = f"nothing of the lab differs on the way, but {host(ns)} has {_listed(things, end)}"
             return Cause(sentence, CauseKind.UNMANAGED, host(ns))
-    return _at_its_end(result, end) or _unexplained(result, way, lost)
+    return _at_its_end(result, end) or _unexplained(result, lost)
 
 
 def _at_its_end(result: Result, end: Ending | None) -> Cause | None:
@@ -164,8 +171,9 @@ def _at_its_end(result: Result, end: Ending | None) -> Cause | None:
     return None
 
 
-def _unexplained(result: Result, way: Sequence[str], lost: Lost | None) -> Cause:
-    probe, between = result.probe, f"nothing of the lab differs on the way ({', '.join(map(host, way))})"
+def _unexplained(result: Result, lost: Lost | None) -> Cause:
+    """Where it ended, if anybody saw it: pairs that end alike have one cause, whatever their ways."""
+    probe, between = result.probe, "nothing of the lab differs on the way"
     if result.seen_from and result.outcome is Outcome.REACHED:
         return Cause(f"{between}, but something makes {probe.source} look like {result.seen_from}")
     if lost and lost.end.answered:
@@ -174,8 +182,9 @@ def _unexplained(result: Result, way: Sequence[str], lost: Lost | None) -> Cause
         predicted = f"; the lab's state predicts: {described(lost.missing)}" if lost.missing else ""
         return Cause(f"{between}{predicted}", host=lost.end.host)
     if result.arrived_at:
-        return Cause(f"{between}; the packet arrived at {result.arrived_at}, so the answer gets lost on its way back")
-    return Cause(f"{between}; the packet did not arrive at {probe.target}{_said(result)}")
+        where = "" if result.arrived_at == probe.target else f" at {result.arrived_at}"
+        return Cause(f"{between}; the packet arrived{where}, so the answer gets lost on its way back")
+    return Cause(f"{between}; the packet did not arrive{_said(result)}")
 
 
 def _said(result: Result) -> str:

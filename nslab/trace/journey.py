@@ -62,7 +62,7 @@ def _sent(station: Station, known: Known) -> Iterator[Hop]:
         station.host, Action.SEND, station.entered, dev=station.oif,
         cause=route_cause(known.routes.get(first) if first else None, route),
         by=known.authors.of_route(station.host, route), command=commands.route(known.lab, asked(station)),
-        mark=asked(station).mark, note=_neighbour(route),
+        mark=asked(station).mark, note=_neighbour(station.host, route, known),
     )  # fmt: skip
     yield from translations(station, known)
     yield from _verdicts(station, known)
@@ -94,12 +94,16 @@ def _forwarded(station: Station, known: Known) -> Hop:
         station.host, Action.FORWARD, replace(station.left or question.header, source=question.header.source,
         ports=question.header.ports), dev=station.oif, cause=f"route {route}",
         by=known.authors.of_route(station.host, route), mark=question.mark,
-        command=commands.route(known.lab, question), note=_neighbour(route),
+        command=commands.route(known.lab, question), note=_neighbour(station.host, route, known),
     )  # fmt: skip
 
 
-def _neighbour(route: RouteTaken) -> str:
-    return f"{route.via} is at {route.mac}" if route.via and route.mac else ""
+def _neighbour(host: str, route: RouteTaken, known: Known) -> str:
+    """The next hop's link-layer address; and who gave it, if the host had to ask."""
+    if not (route.via and route.mac):
+        return ""
+    by = known.answered.get((host, route.via), "")
+    return f"{route.via} is at {route.mac}" + (f", as {by} answered its ARP request" if by else "")
 
 
 def _ended(station: Station, known: Known) -> Iterator[Hop]:

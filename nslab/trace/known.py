@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.dataclass import dataclass
+from nslab.dataclass import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from ipaddress import IPv4Address
 
     from nslab.trace.authors import Authors
     from nslab.trace.observed import Header, RouteQuestion, RouteTaken
@@ -18,7 +19,7 @@ class Known:
     """What explains a journey: routes by question, MTUs by host and interface, who wrote what.
 
     `sent`: the packet as its sender made it, whose reply the sender gets. `filtering`: the hosts whose rp_filter
-    counted packets meanwhile.
+    counted packets meanwhile. `answered`: who answered a host's ARP request for an address, if it had to ask.
     """
 
     lab: str
@@ -27,3 +28,4 @@ class Known:
     authors: Authors
     sent: Header | None = None
     filtering: Collection[str] = ()
+    answered: Mapping[tuple[str, IPv4Address], str] = field(default_factory=dict)

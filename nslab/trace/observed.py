@@ -180,12 +180,13 @@ class RouteTaken:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """An ARP request of a host, and who answered: the link-layer address; "" if nobody did."""
+    """An ARP request of a host, the link-layer address that came, and the interface (HOST's DEV) that sent it."""
 
     host: str
     dev: str
     address: IPv4Address
     mac: str
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

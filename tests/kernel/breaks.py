@@ -61,6 +61,8 @@ BREAKS = {
         (PROXY, SERVER, "client has", *NODE1)),
     "routing rule": Break("node2", "ip rule add from BOX blackhole", ("routing rule", "from 20.96.0.66/32 blackhole"),
         (PROXY, SERVER, *NETWORK, *NODE1)),
+    "local route gone": Break("node1", "ip route del local 192.168.59.22 table local", (
+        "node1 has no local route to 192.168.59.22/32 through eth0",), (PROXY, SERVER, OTHERS, *TUNNEL, "node2 has")),
     "another way, and strict rp_filter": Break(
         "node2", "sysctl -qw net.ipv4.conf.all.rp_filter=1; ip route add WEB1 via 192.168.59.22 dev eth0", (
             "node2 has a route to 20.96.0.1/32 via 192.168.59.22", "its rp_filter dropped packets"),

@@ -253,6 +253,30 @@ OURS = {
         "client has a route 203.0.113.0/24 nexthop via 192.168.59.22 dev eth0 weight 2 "
         "nexthop via 192.168.59.23 dev eth0 weight 1 that is not the lab's",
     ),
+    "connected route gone": Stranger(
+        "routes",
+        "node2",
+        "ip route del 192.168.59.0/24 dev eth0",
+        "node2 has no connected route to 192.168.59.0/24 through eth0",
+    ),
+    "local route gone": Stranger(
+        "routes",
+        "node1",
+        "ip route del local 192.168.59.22 table local",
+        "node1 has no local route to 192.168.59.22/32 through eth0",
+    ),
+    "broadcast route gone": Stranger(
+        "routes",
+        "client",
+        "ip route del broadcast 192.168.59.255 table local",
+        "client has no broadcast route to 192.168.59.255/32 through eth0",
+    ),
+    "route of lo gone": Stranger(
+        "routes",
+        "pod-b",
+        "ip route del local 127.0.0.0/8 table local",
+        "pod-b has no local route to 127.0.0.0/8 through lo",
+    ),
     "address of lo": Stranger(
         "addresses",
         "node1",

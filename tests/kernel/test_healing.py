@@ -39,6 +39,14 @@ NETWORK = {
         ("node1", "ip route del 20.109.131.0/26"),
         "node1 has no route to 20.109.131.0/26 (BIRD's): the way to the pods of node2",
     ),
+    "all routes": (
+        ("node1", "ip route flush table main"),
+        "node1 has no connected route to 192.168.59.0/24 through eth0",
+    ),
+    "all routes of a node's own addresses": (
+        ("node2", "ip route flush table local"),
+        "node2 has no local route to 192.168.59.23/32 through eth0",
+    ),
     "pod route": (
         ("node1", "ip route del 20.111.156.7"),
         "node1 has no route to 20.111.156.7/32 (Felix's): the way to pod pod-b",

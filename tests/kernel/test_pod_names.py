@@ -32,6 +32,30 @@ spec:
 """
 
 
+DOTTED = """\
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: etcd-n1.ec2}
+spec: {nodeName: n1.ec2.internal, containers: [{name: c, command: [sleep, infinity]}]}
+"""
+
+
+def test_nodes_and_pods_with_dots_in_their_names(one_node: OwnLab) -> None:
+    head = one_node.file.read_text().partition("---")[0]
+    one_node.write(head.replace("{name: n1}", "{name: n1.ec2.internal}, {name: n2}") + DOTTED)
+    one_node.up()
+    assert one_node.in_pod("etcd-n1.ec2", "hostname") == "etcd-n1.ec2"
+    assert one_node.in_pod("n1.ec2.internal", "hostname") == "n1.ec2.internal"
+    one_node.sh("n1.ec2.internal", "ip route flush table main")
+    one_node.sh("switch", "ip link set n1.ec2.internal down")
+    assert "switch's n1.ec2.internal is down" in one_node.differences()
+    one_node.up()
+    assert one_node.differences() == []
+    one_node.down()
+    assert one_node.left() == []
+
+
 def test_each_pod_of_a_stateful_set_is_found_by_its_name(one_node: OwnLab) -> None:
     one_node.up()
     addresses = [one_node.in_pod(f"db-{number}", "hostname -i") for number in (0, 1)]

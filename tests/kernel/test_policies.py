@@ -18,8 +18,10 @@ from policy_world import Case, cases, namespace_labels
 from policywires import PODS, Servers, everything, text, without
 
 from nslab.app.probe import probe
+from nslab.app.trace import trace
 from nslab.linux.netns import Namespaces
 from nslab.pytest_plugin import LabRequest
+from nslab.trace.hops import End
 from nslab.views.matrix import cells, denials
 from tests.kernel.labkit import until
 from tests.slow import SLOW
@@ -116,6 +118,11 @@ def test_probe_expects_what_policies_allow_and_names_them(open_lab: RunningLab) 
     assert found.good
     assert cells(found.results) == {("y_a", "x_a"): "denied", ("y_a", "x_b"): "ok"}
     assert [*denials(found.results)] == ["  ingress of x_a, isolated by x/deny: denied from y_a"]
+    journey = trace(lab.name, "y_a", "x_a")
+    assert (journey.end, journey.deviation, journey.notes) == (
+        End.DROPPED, "",
+        ("ingress of x_a is isolated by x/deny, of which none allows it from y_a for port 80/TCP",),
+    )  # fmt: skip
 
 
 def test_what_somebody_takes_from_a_policy_is_mended(open_lab: RunningLab) -> None:

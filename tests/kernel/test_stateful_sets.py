@@ -80,6 +80,22 @@ def test_a_pod_starts_when_the_one_before_is_ready(lab: OwnLab) -> None:
     assert nslab("diff", lab.name).returncode == 0
 
 
+LASTING = (
+    "[sh, -c, 'trap \"until test -e /tmp/go; do sleep 0.1; done; exit\" TERM; touch /tmp/ready; sleep infinity & wait']"
+)
+
+
+def test_scaling_down_ends_the_last_pod_and_waits_for_it(lab: OwnLab) -> None:
+    apply(lab, DB.replace("PeriodSeconds: 0", "PeriodSeconds: 30").replace("[sleep, infinity]", LASTING))
+    until(lambda: nslab("get", lab.name, "sts/db", "-o", "jsonpath={.status.readyReplicas}").stdout == "3")
+    assert nslab("scale", lab.name, "sts/db", "--replicas", "1").returncode == 0
+    for number in (2, 1):
+        until(lambda number=number: statuses(lab) == ["Running"] * number + ["Terminating"])
+        assert nslab("exec", f"{lab.name}/db-{number}", "--", "touch", "/tmp/go").returncode == 0
+    until(lambda: statuses(lab) == ["Running"])
+    assert nslab("diff", lab.name).returncode == 0
+
+
 def test_pods_start_together_in_parallel(lab: OwnLab) -> None:
     apply(lab, DB.replace("OrderedReady", "Parallel"))
     until(lambda: all(runs(lab, number) for number in range(3)))

@@ -99,7 +99,7 @@ def test_its_endpoint_serves_until_it_has_ended(lab: RunningLab) -> None:
     assert done.returncode == 0, done.stderr
     lab.wait(lambda: row(lab, "slow") == {})
     assert "KUBE-SEP" not in lab.sh("node2", "iptables-save -t nat | grep default/slow; true")
-    assert not (RUN / lab.name / "ns" / f"nslab.{lab.name}.slow").exists()
+    lab.wait(lambda: not (RUN / lab.name / "ns" / f"nslab.{lab.name}.slow").exists())
     assert lab.diff() == []
 
 

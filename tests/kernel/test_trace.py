@@ -21,7 +21,7 @@ from nslab.app.trace import trace, tracing
 from nslab.app.up import up
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import UsageError
-from nslab.objects.names import netns
+from nslab.objects.names import cali, netns
 from nslab.probes.probe import Kind
 from nslab.trace.authors import BY_HAND
 from nslab.trace.hops import Action, End
@@ -651,3 +651,13 @@ def test_the_command_line(lab: Lab) -> None:
         assert done.returncode == 2, words
         assert says in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_who_answered_an_arp_request_is_named(lab: Lab) -> None:
+    gateway = next(link for link in run(lab, "node2", "ip -o link").split() if link.startswith(cali("default", "box")))
+    run(lab, "box", "ip neigh flush dev eth0")
+    [first, *_] = trace(lab.name, "box", "one").hops
+    assert first.note.startswith("169.254.1.1 is at ee:ee:ee:ee:ee:ee, as node2's cali")
+    assert gateway.partition("@")[0] in first.note
+    [first, *_] = trace(lab.name, "box", "one").hops
+    assert "answered" not in first.note

@@ -17,8 +17,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nslab.admission.load import parse
 from nslab.cli import output
 from nslab.cli.output import Format
+from nslab.cli.up_report import next_commands
+from nslab.compiler.placement import assign_addresses
 from tests import prefork
 
 CLI = Path(__file__).parents[2] / "nslab/cli"
@@ -160,3 +163,29 @@ def test_a_plan_says_what_of_its_file_is_not_acted_on(tmp_path: Path, call: list
     one, two = done.stderr.splitlines()
     assert one.startswith("the memory limit of pod-a/app is more than this machine has (")
     assert two == "kept, not acted on: Pod.spec.containers.volumeDevices"
+
+
+POD = """\
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: {}}}
+spec: {{nodeName: {}, restartPolicy: {}, containers: [{{name: c, image: agnhost, ports: [{{containerPort: 80}}]}}]}}
+"""
+
+
+def test_the_next_commands_of_up_ask_no_pod_that_ends() -> None:
+    pods = {
+        "once": ("node1", "Never"),
+        "web": ("node1", "Always"),
+        "box": ("node2", "Always"),
+        "job": ("node2", "Never"),
+    }
+    lab = assign_addresses(parse("".join(POD.format(name, *pod) for name, pod in pods.items()), "x.yaml"))
+    asked = next(str(pod.assigned) for pod in lab.pods if pod.name == "web")
+    assert next_commands(lab)[1:3] == [
+        f"nslab exec x/box -- curl -s http://{asked}:80/hostname",
+        "nslab trace x box web",
+    ]
+    ending = assign_addresses(parse(POD.format("once", "node1", "Never"), "y.yaml"))
+    assert next_commands(ending) == ["nslab probe y", "nslab inspect y", "nslab down y"]

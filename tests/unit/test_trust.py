@@ -170,14 +170,27 @@ def test_what_a_name_is_leads_nowhere(text: str) -> None:
 
 @pytest.mark.parametrize(
     "ns",
-    ["nslab../any/path.x", "nslab.a/b.c", "nslab.l.a/b", "nslab.l...", "nslab.l.a.b", "nslab", "", "nslab.l", "x.l.h"],
+    [
+        "nslab../any/path.x",
+        "nslab.a/b.c",
+        "nslab.l.a/b",
+        "nslab.l...",
+        "nslab.l.a..b",
+        "nslab.l.a.",
+        "nslab.l..a",
+        "nslab",
+        "",
+        "nslab.l",
+        "x.l.h",
+    ],
 )
 def test_no_namespaces_name(ns: str) -> None:
     assert trust.lab_of(ns) == ""
 
 
 def test_namespaces_names() -> None:
-    assert [trust.lab_of(ns) for ns in ("nslab.a-b.", "nslab.a.kube-system_kube-dns", "nslab.7.x")] == ["a-b", "a", "7"]
+    names = ("nslab.a-b.", "nslab.a.kube-system_kube-dns", "nslab.7.x", "nslab.b.ip-10-0-0-1.ec2.internal")
+    assert [trust.lab_of(ns) for ns in names] == ["a-b", "a", "7", "b"]
 
 
 def test_a_journal_of_somebody_elses_or_behind_a_link_is_none(tmp_path: Path) -> None:

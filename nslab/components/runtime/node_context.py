@@ -69,7 +69,7 @@ class NodeContext:
 
 def host_of(ns: str) -> str:
     """The host of a namespace: `node1` of `nslab.lab.node1`."""
-    return ns.rsplit(".", 1)[1]
+    return ns.split(".", 2)[2]
 
 
 def remove_tree(folder: str) -> None:

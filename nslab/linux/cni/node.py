@@ -14,6 +14,7 @@ from nslab.cni.result import PluginOutput
 from nslab.linux import owned, signals
 from nslab.linux.netns import lab_of, path
 from nslab.linux.timeouts import scaled
+from nslab.objects.names import host
 from nslab.objects.process import NodeAgent
 from nslab.runtime import trust
 from nslab.runtime.mounts import hidden, own_machine, show
@@ -125,7 +126,7 @@ def _own_mounts(ns: str, run: int, where: str) -> None:
     """Make the mounts that a node's process has."""
     syscall.unshare(syscall.CLONE_NEWNS)
     syscall.mount("none", "/", flags=syscall.MS_REC | syscall.MS_PRIVATE)
-    own_machine(ns.rpartition(".")[2], where, run)
+    own_machine(host(ns), where, run)
 
 
 def _bind(namespace: int, name: str) -> None:

@@ -26,6 +26,7 @@ from nslab.linux.places import write
 from nslab.linux.rules.restore import program
 from nslab.linux.timeouts import scaled
 from nslab.objects.attachment import Attachment
+from nslab.objects.names import host
 from nslab.objects.plan import Add, Remove, Replace
 
 if TYPE_CHECKING:
@@ -235,7 +236,7 @@ def _read(file: Path) -> StoredAttachment:
 
 
 def _refused(command: str, obj: Attachment, error: PluginError) -> Refused:
-    pod, node = obj.ns.rpartition(".")[2], obj.node.rpartition(".")[2]
+    pod, node = obj.host, host(obj.node)
     return Refused(f"CNI {command} of network {obj.wiring.network.name} for {pod} on {node}", str(error))
 
 

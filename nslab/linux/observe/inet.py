@@ -7,7 +7,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from nslab.linux.netlink import batch as netlink
-from nslab.objects import inet, neighbours, other_routes, routing_rules
+from nslab.objects import inet, kernel_routes, neighbours, other_routes, routing_rules
 from nslab.objects import routes as objects_routes
 from nslab.objects.interfaces import number
 from nslab.objects.neighbours import NDA_DST, NDA_LLADDR, NTF_PROXY, NTF_SELF, NUD_NOARP, NUD_PERMANENT
@@ -29,11 +29,15 @@ _SCOPE_LINK, _SCOPE_HOST = 253, 254
 
 def addresses(place: ObservedNamespace) -> Found:
     """Addresses, except those that the kernel assigns by itself."""
-    bodies = [*netlink.dump(place.sock, wire.GETADDR, _ADDRESS.pack(0, 0, 0, 0, 0))]
+    bodies = _dumped_addresses(place)
     strange = [
         body for body in bodies if _is_strange(*_ADDRESS.unpack_from(body), theirs=_theirs(place), ours=place.devices)
     ]
     return inet.addresses_seen(place.ns, bodies, place.devices), _addresses(place, strange)
+
+
+def _dumped_addresses(place: ObservedNamespace) -> list[bytes]:
+    return [*netlink.dump(place.sock, wire.GETADDR, _ADDRESS.pack(0, 0, 0, 0, 0))]
 
 
 def _is_strange(
@@ -55,10 +59,12 @@ def _addresses(place: ObservedNamespace, bodies: Iterable[bytes]) -> Iterator[Un
 
 
 def routes(place: ObservedNamespace) -> Found:
-    """Routes of every type and table, except those that the kernel adds by itself."""
-    bodies = netlink.dump(place.sock, wire.GETROUTE, _FAMILY.pack(0))
+    """Routes of every type and table; of those that the kernel adds by itself, the missing ones."""
+    own = _dumped_addresses(place)
+    bodies = [*netlink.dump(place.sock, wire.GETROUTE, _FAMILY.pack(0))]
     have, others = objects_routes.routes_seen(place.ns, bodies, place.devices)
-    mine: list[KernelObject] = [*have]
+    gone = kernel_routes.missing_routes(place.ns, own, bodies, place.interfaces, place.devices)
+    mine: list[KernelObject] = [*have, *gone]
     strange = []
     for body in others:
         if number(wire.attributes(body, _ROUTE_SIZE).get(wire.RTA_OIF)) in _theirs(place):

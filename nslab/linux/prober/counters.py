@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 Counters: TypeAlias = "Mapping[tuple[str, bool], int]"
 """By name, and whether it is a rule's or a policy's."""
 _NET = "/proc/thread-self/net"
-_KERNELS = ("TcpExt.IPReversePathFilter", "Ip.InAddrErrors", "Ip.OutNoRoutes", "IpExt.InNoRoutes", "TcpExt.ListenDrops")
+_KERNELS = (
+    "TcpExt.IPReversePathFilter",
+    "Ip.InAddrErrors",
+    "Ip.InDiscards",
+    "Ip.OutNoRoutes",
+    "IpExt.InNoRoutes",
+    "IpExt.InCsumErrors",
+    "TcpExt.ListenDrops",
+    "Udp.InCsumErrors",
+    "Udp.RcvbufErrors",
+)
 _POLICY = re.compile(r":(\S+) DROP \[(\d+):\d+\]")
 _RULE = re.compile(r"\[(\d+):\d+\] (-A .*-j (?:DROP|REJECT)\b.*)")
 

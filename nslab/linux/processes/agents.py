@@ -16,9 +16,9 @@ from nslab.linux.packages import advice
 from nslab.linux.processes import procs
 from nslab.linux.processes.connection import TIMEOUT, Connection
 from nslab.linux.processes.spawner import Spawner
+from nslab.objects import names
 from nslab.objects import script as shell
 from nslab.objects.container import Workload
-from nslab.objects.names import CONTROL
 from nslab.objects.plan import Add, Remove, Replace
 from nslab.objects.process import Control, NodeAgent, Process, Supervised
 from nslab.runtime import rpc
@@ -175,7 +175,7 @@ class Agents:
         for step in steps:
             if isinstance(step.obj, Workload):
                 # Otherwise the node's next process would take it for a container that ended by itself, and restart it.
-                journal = self._run / rundir.node(step.obj.node.rsplit(".", 1)[1], rundir.JOURNAL)
+                journal = self._run / rundir.node(names.host(step.obj.node), rundir.JOURNAL)
                 with about(journal):
                     forget(str(journal), step.obj.ns, step.obj.container)
         return [{"ok": True}] * len(steps)
@@ -183,8 +183,8 @@ class Agents:
     def _line(self, node: str) -> Connection:
         """The connection to a node's process; opens it if this object did not start the process."""
         if node not in self._lines:
-            host = node.rsplit(".", 1)[1]
-            socket_path = rundir.CONTROL_SOCKET if host == CONTROL else rundir.node(host, rundir.SOCKET)
+            host = names.host(node)
+            socket_path = rundir.CONTROL_SOCKET if host == names.CONTROL else rundir.node(host, rundir.SOCKET)
             self._lines[node] = Connection(rpc.connect(self._run / socket_path))
         return self._lines[node]
 
@@ -203,7 +203,7 @@ class Agents:
                 answer = line.receive(1, deadline)[0]
                 if "error" in answer:
                     raise OSError(answer["error"])
-                found += [NotReady(node.rsplit(".", 1)[1], **entry) for entry in answer["not_ready"]]
+                found += [NotReady(names.host(node), **entry) for entry in answer["not_ready"]]
         except BaseException as error:
             self._close()  # otherwise the late answer would be taken for the answer to the next request
             if isinstance(error, OSError):

@@ -9,6 +9,7 @@ import pytest
 
 from nslab.admission.change import applied, scaled
 from nslab.admission.load import load, load_with_warnings, parse, parse_stored, parse_with_warnings
+from nslab.admission.manifest import parse_manifest
 from nslab.compiler.endpoints import resolve
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import LabFileError
@@ -220,9 +221,14 @@ def test_what_is_kept_is_one_line_and_what_is_played_another() -> None:
         apiVersion: v1
         kind: Namespace
         metadata: {name: n}
+        ---
+        apiVersion: v1
+        kind: Node
+        metadata: {name: node1, labels: {disk: ssd}}
+        spec: {taints: [{key: a, effect: NoSchedule}]}
         """)
     _, notes = parse_with_warnings(DEPLOYMENT + more, "x.yaml")
-    assert [*map(str, notes)] == ["kept, not acted on: 2 Ingresses", "played by stand-ins: nginx:1.25"]
+    assert [*map(str, notes)] == ["kept, not acted on: 2 Ingresses, 1 Node", "played by stand-ins: nginx:1.25"]
 
 
 def image(container: str, **of: str) -> tuple[str, ...]:
@@ -283,6 +289,88 @@ def test_a_manifest_is_applied_to_a_lab_that_runs() -> None:
     made, lines = applied(lab, DEPLOYMENT)
     assert lines == ("deployment.apps/web created",)
     assert [pod.owner for pod in made.pods if pod.owner] == ["Deployment/default/web"]
+
+
+UNSET = """
+hostname: {text}
+subdomain: {text}
+nodeName: {text}
+restartPolicy: {text}
+dnsPolicy: {text}
+preemptionPolicy: {text}
+containers:
+- name: c
+  image: nginx
+  workingDir: {text}
+  imagePullPolicy: {text}
+  terminationMessagePolicy: {text}
+  ports: [{{containerPort: 80, name: {text}, protocol: {text}, hostPort: {number}}}]
+  livenessProbe:
+    httpGet: {{port: 80, scheme: {text}}}
+    periodSeconds: {number}
+    timeoutSeconds: {number}
+    failureThreshold: {number}
+"""
+
+
+@pytest.mark.parametrize(("text", "number"), [('""', "0"), ("null", "null"), ("~", "~")])
+def test_the_zero_values_that_go_programs_print_are_unset(text: str, number: str) -> None:
+    head = f"apiVersion: v1\nkind: Pod\nmetadata: {{name: p, namespace: {text}}}\nspec:"
+    bare = "{containers: [{name: c, image: nginx, ports: [{containerPort: 80}], livenessProbe: {httpGet: {port: 80}}}]}"
+    spec = UNSET.format(text=text, number=number).replace("\n", "\n  ")
+    assert parse(f"{head}{spec}", "x.yaml").pods[0].containers == parse(f"{head} {bare}", "x.yaml").pods[0].containers
+
+
+@pytest.mark.parametrize("wrong", ["hostname: 0", "nodeName: Mine", "restartPolicy: Sometimes", "dnsPolicy: 0"])
+def test_other_values_are_not(wrong: str) -> None:
+    with pytest.raises(LabFileError):
+        first(pod("nginx", "", f"{wrong}, "))
+
+
+EKS = """\
+apiVersion: v1
+kind: List
+items:
+- apiVersion: v1
+  kind: Pod
+  metadata: {name: etcd-ip-10-0-0-1.ec2, labels: {app: etcd}}
+  spec: {nodeName: ip-10-0-0-1.ec2.internal, containers: [{name: c, image: etcd}]}
+  status: {phase: Running, podIP: 10.244.1.5, conditions: [{type: Ready, status: "True"}]}
+- apiVersion: v1
+  kind: Service
+  metadata: {name: etcd}
+  spec: {clusterIP: 10.96.0.7, selector: {app: etcd}, ports: [{port: 2379}]}
+"""
+
+
+def test_a_list_of_a_cluster_whose_nodes_have_names_with_dots() -> None:
+    lab = parse(EKS, "x.yaml")
+    assert [node.name for node in lab.nodes] == ["ip-10-0-0-1.ec2.internal", "node1"]
+    assert [(pod.name, pod.node) for pod in lab.pods if pod.namespace == "default"] == [
+        ("etcd-ip-10-0-0-1.ec2", "ip-10-0-0-1.ec2.internal")
+    ]
+    assert [pod.name for pod in parse_manifest(EKS, "x.yaml").pods] == ["etcd-ip-10-0-0-1.ec2"]
+
+
+@pytest.mark.parametrize(
+    "kind", ["Deployment", "ReplicaSet", "ReplicationController", "StatefulSet", "DaemonSet", "Job"]
+)
+def test_pods_are_named_after_controllers_with_dots_and_nothing_else(kind: str) -> None:
+    version = {"Job": "batch/v1", "ReplicationController": "v1"}.get(kind, "apps/v1")
+    policy = "Never" if kind == "Job" else "Always"
+    made = controller(kind, "my.app", "", version, policy)
+    if kind == "ReplicationController":
+        made = made.replace("selector: {matchLabels: {a: b}}", "selector: {a: b}")
+    assert {pod.name[:7] for pod in parse(made, "x.yaml").pods if pod.owner} == {"my.app-"}
+    with pytest.raises(LabFileError, match="in parts joined by"):
+        parse(made.replace("my.app", "my;app"), "x.yaml")
+
+
+@pytest.mark.parametrize("label", ["My_Node", "a..b", "kube-system_kube-dns"])
+def test_no_node_is_made_of_a_label_that_is_no_name_of_a_node(label: str) -> None:
+    lab = parse(POD.format("a", f", nodeSelector: {{kubernetes.io/hostname: {label}}}"), "x.yaml")
+    assert [node.name for node in lab.nodes] == ["node1", "node2"]
+    assert [pod.name for pod in lab.pending] == ["a"]
 
 
 def test_merge_keys() -> None:

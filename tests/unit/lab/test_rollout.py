@@ -201,6 +201,45 @@ def test_a_stateful_set_from_the_end() -> None:
     assert unfinished(done) == []
 
 
+def to_one(lab: Lab, report: Report) -> Lab:
+    """The first step after `kubectl scale sts/web --replicas 1`."""
+    return stored(stepped(scaled(lab, "sts/web", 1)[0], lab, report, NOW))
+
+
+def names(lab: Lab) -> list[str]:
+    return [pod.name for pod in named(lab)]
+
+
+def test_a_stateful_set_scales_down_from_the_end_one_after_the_other() -> None:
+    lab = to_one(running("StatefulSet"), all_ready(running("StatefulSet")))
+    assert names(lab) == ["web-0", "web-1", "web-2"]
+    assert unfinished(lab) == [*lab.controllers]
+    leaving = replace(named(running("StatefulSet"))[3], owner="", deletion=NOW + 30)
+    terminating = replace(lab, pods=(*lab.pods, leaving))
+    assert moved_on(terminating, all_ready(lab), NOW) == terminating, "it waits until the last one is gone"
+    assert (names(step(lab)), names(step(step(lab)))) == (["web-0", "web-1"], ["web-0"])
+    assert unfinished(step(step(lab))) == []
+    parallel = running("StatefulSet", "podManagementPolicy: Parallel")
+    assert names(to_one(parallel, all_ready(parallel))) == ["web-0"]
+
+
+@pytest.mark.parametrize(
+    ("unready", "left"),
+    [((0,), 4), ((1,), 3), ((3,), 3), ((2, 3), 4)],
+    ids=["one that stays", "not the last", "the last alone", "two"],
+)
+def test_scaling_down_waits_for_pods_that_are_not_ready(unready: tuple[int, ...], left: int) -> None:
+    lab = running("StatefulSet")
+    report = all_ready(lab) | {f"default/web-{number}": {"ready": False, "phase": "Running"} for number in unready}
+    assert len(names(to_one(lab, report))) == left
+
+
+def test_a_surplus_pod_that_waits_for_its_turn_goes_at_once() -> None:
+    lab = running("StatefulSet")
+    waiting = {f"default/web-{number}": {"ready": False, "phase": "Pending"} for number in (1, 2, 3)}
+    assert names(to_one(lab, waiting | {"default/web-0": {"ready": False, "phase": "Running"}})) == ["web-0"]
+
+
 def test_a_stateful_set_waits_for_a_pod_that_is_not_ready() -> None:
     lab = step(apply(running("StatefulSet"), "StatefulSet", "bad"))
     assert rounds(lab, "bad") == [["one"] * 3 + ["bad"]]

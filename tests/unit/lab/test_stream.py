@@ -99,7 +99,7 @@ def test_a_generated_name_fits_into_a_label_and_the_object_keeps_its_base() -> N
 def test_what_generates_no_name() -> None:
     pod = CREATED + "spec: {{containers: [{{name: c, image: pause}}]}}\n"
     assert errors(pod.format("Pod", "Web-")) == [
-        """4:26: metadata.generateName: Web- must be lower case letters, digits and '-', no '-' first"""
+        """4:26: metadata.generateName: Web- must be lower case letters, digits and '-', in parts joined by '.'"""
     ]
     assert errors(pod.format("Pod", "''")) == ["4:11: metadata.name is missing"]
     assert errors(CREATED.format("ConfigMap", "3")) == [

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nslab.components.runtime import node_context
 from nslab.objects import names
+from nslab.runtime import trust
 
-WORDS = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=63)
+WORDS = st.text("abcdefghijklmnopqrstuvwxyz0123456789-.", min_size=1, max_size=63)
 
 
 def test_calico_names_cables_by_namespace_and_pod() -> None:
@@ -18,6 +21,12 @@ def test_calico_names_cables_by_namespace_and_pod() -> None:
 def test_a_host_in_default_has_the_pods_name() -> None:
     assert names.netns("lab", names.pod_host("default", "pod-b")) == "nslab.lab.pod-b"
     assert names.netns("lab", names.pod_host("kube-system", "dns")) == "nslab.lab.kube-system_dns"
+
+
+@pytest.mark.parametrize("host", ["node1", "ip-10-0-0-1.ec2.internal", "kube-system_etcd-ip-10-0-0-1.ec2"])
+def test_the_host_of_a_namespace_is_what_it_was_named_after(host: str) -> None:
+    ns = names.netns("lab", host)
+    assert (names.host(ns), node_context.host_of(ns), trust.lab_of(ns)) == (host, host, "lab")
 
 
 @given(WORDS, WORDS)

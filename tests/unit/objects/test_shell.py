@@ -19,6 +19,7 @@ from nslab.objects.inet import Address
 from nslab.objects.ipset import IpSet, SetMember
 from nslab.objects.iptables import Chain, Jump, iptables_restore, settled
 from nslab.objects.ipvs import RealServer, VirtualServer
+from nslab.objects.kernel_routes import KernelRoute
 from nslab.objects.link_settings import LinkSetting
 from nslab.objects.links import Bridge, Dummy, Veth
 from nslab.objects.namespaces import Netns
@@ -49,6 +50,8 @@ INSIDE = "nsenter --target ${pause[p]} --net --uts --ipc unshare --pid --fork --
 LISTED = read('{"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "bridge"}, {"type": "tuning"}]}')
 FOUND = Program("/opt/bridge"), Program("/opt/tuning")
 TOLD = "c0ffee", "/run/netns/p", "eth0", "IgnoreUnknown=1"
+CONNECTED = KernelRoute("n", 1, IPv4Network("192.168.59.0/24"), "eth0", IPv4Interface("192.168.59.22/24"))
+LOCAL = replace(CONNECTED, kind=2, to=IPv4Network("192.168.59.22/32"))
 PLUGGED = Attachment("p", "n", Wiring(LISTED, FOUND, *TOLD, ("/opt", "/usr/lib/cni"), asks=True), HOST)
 
 POLICY = ChainPolicy("n", "filter", "FORWARD", "DROP")
@@ -155,6 +158,14 @@ TRANSCRIPT: list[tuple[Step, list[str]]] = [
     (
         Replace(replace(GONE, ipv6=True, there=True), replace(GONE, ipv6=True)),
         ["ip -6 -n n rule del pref 32766 from all lookup main"],
+    ),
+    (
+        Replace(replace(CONNECTED, there=False), CONNECTED),
+        ["ip -n n route append 192.168.59.0/24 dev eth0 proto kernel scope link src 192.168.59.22"],
+    ),
+    (
+        Replace(replace(LOCAL, there=False), LOCAL),
+        ["ip -n n route append local 192.168.59.22 dev eth0 table local proto kernel scope host src 192.168.59.22"],
     ),
     (
         Replace(QUIET, replace(QUIET, value=1)),

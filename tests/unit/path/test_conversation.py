@@ -71,9 +71,21 @@ def test_the_prediction_is_the_diagnosis_where_nothing_differs() -> None:
     found = left(of, probe, passed(probe, ("pod-c", "eth0", True)))
     cause = explain(Result(probe, Outcome.TIMED_OUT), known.needs(journeys), (), {}, found)
     assert cause.sentence == (
-        "nothing of the lab differs on the way (pod-c, node2, switch, node1, pod-b); the lab's state predicts: node2 "
+        "nothing of the lab differs on the way; the lab's state predicts: node2 "
         "forwards it to tunl0 (route 20.111.156.0/26 via 192.168.59.22 dev tunl0 proto bird onlink) [BIRD]"
     )
+
+
+def test_pairs_that_end_alike_have_one_cause() -> None:
+    of = lab()
+    known, causes = Conversations(of.name, compile_lab(of, HOST)), set()
+    for source in ("pod-c", "pod-d"):
+        probe = asked(of, source, "pod-b")
+        seen = passed(probe, (source, "eth0", True), ("node2", "tunl0", True), ("node1", "tunl0", False))
+        needs = known.needs(known.journeys(question(probe)))
+        causes.add(explain(Result(probe, Outcome.TIMED_OUT), needs, (), {}, left(of, probe, seen)))
+    (cause,) = causes
+    assert (cause.host, cause.sentence.count("pod-c")) == ("node1", 0)
 
 
 def broken(state: State) -> State:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from nslab.objects.base import State
 from nslab.objects.chain_policy import ChainPolicy
 from nslab.objects.container import Sandbox, Workload
 from nslab.objects.ipset import SetMember
+from nslab.objects.kernel_routes import KernelRoute
 from nslab.objects.names import cali
 from nslab.objects.needs import HostFeatures
 from nslab.objects.plan import diff
@@ -345,6 +346,15 @@ def test_a_policy_on_the_way_is_named() -> None:
     assert why(of, (*want, elsewhere), result).startswith("nothing of the lab differs on the way")
 
 
+def test_a_route_that_the_kernel_had_added_is_named() -> None:
+    of = lab()
+    own, result = IPv4Interface("192.168.59.22/24"), Result(question(of, "pod-c", "pod-b"), Outcome.TIMED_OUT)
+    gone = KernelRoute("nslab.x.node1", 2, IPv4Network(own.ip), "eth0", own, there=False)
+    assert why(of, (*compile_lab(of, HOST), gone), result).startswith(
+        "node1 has no local route to 192.168.59.22/32 through eth0: ip -n nslab.x.node1 route append local "
+    )
+
+
 def test_strangers_are_named_when_nothing_of_ours_differs() -> None:
     of = lab()
     result = Result(question(of, "pod-c", "pod-b"), Outcome.TIMED_OUT)
@@ -358,11 +368,12 @@ def test_strangers_are_named_when_nothing_of_ours_differs() -> None:
 def test_what_is_not_known_is_not_claimed() -> None:
     of = lab()
     probe, everything = question(of, "pod-c", "pod-b"), compile_lab(of, HOST)
-    between = "nothing of the lab differs on the way (pod-c, node2, switch, node1, pod-b)"
-    assert why(of, everything, Result(probe, Outcome.TIMED_OUT)) == f"{between}; the packet did not arrive at pod-b"
-    assert why(of, everything, Result(probe, Outcome.TIMED_OUT, arrived_at="pod-b")) == (
-        f"{between}; the packet arrived at pod-b, so the answer gets lost on its way back"
-    )
+    between = "nothing of the lab differs on the way"
+    assert why(of, everything, Result(probe, Outcome.TIMED_OUT)) == f"{between}; the packet did not arrive"
+    for where, said in (("pod-b", ""), ("pod-a", " at pod-a")):
+        assert why(of, everything, Result(probe, Outcome.TIMED_OUT, arrived_at=where)) == (
+            f"{between}; the packet arrived{said}, so the answer gets lost on its way back"
+        )
     odd = Result(probe, Outcome.REACHED, arrived_at="pod-b", seen_from=IPv4Address("1.2.3.4"))
     assert why(of, everything, odd) == f"{between}, but something makes pod-c look like 1.2.3.4"
 

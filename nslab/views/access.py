@@ -1,0 +1,45 @@
+"""Who may reach a pod, and whom it may reach, as a table and as JSON (pure)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nslab.api.words import listed
+from nslab.probes.access import ALL
+from nslab.views.table import table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nslab.probes.access import Access, PodAccess
+
+_HEADER = ("HOST", "MAY REACH IT", "DENIED BY", "IT MAY REACH", "DENIED BY")
+
+
+def lines(found: PodAccess, columns: int = 0) -> Iterator[str]:
+    """In each direction the policies that isolate it, then a row for each host."""
+    for way, policies in found.isolated.items():
+        yield f"{way} of {found.pod}: " + (f"isolated by {listed(policies)}" if policies else "not isolated")
+    rows = [(host, *_cells(there), *_cells(back)) for host, (there, back) in found.hosts.items()]
+    yield ""
+    yield table(_HEADER, rows, columns)
+
+
+def _cells(one: Access) -> tuple[str, str]:
+    ports = "yes" if one.ports == (ALL,) else ", ".join(one.ports) or "no"
+    return ports, ", ".join(one.policies)
+
+
+def to_json(found: PodAccess) -> dict[str, Any]:
+    """The same as data."""
+    return {
+        "pod": found.pod,
+        "isolated": {way: list(policies) for way, policies in found.isolated.items()},
+        "hosts": [
+            {"host": host, "from": _as_data(there), "to": _as_data(back)} for host, (there, back) in found.hosts.items()
+        ],
+    }
+
+
+def _as_data(one: Access) -> dict[str, Any]:
+    return {"ports": list(one.ports), "deniedBy": list(one.policies)}

@@ -1,0 +1,94 @@
+"""`policy`: who may reach a pod, and whom it may reach, by the policies."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from nslab.cli.commands import build
+from nslab.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LAB = """\
+apiVersion: nslab/v1
+kind: Lab
+metadata: {name: guarded}
+spec:
+  cni: {plugin: PLUGIN}
+  nodes: [{name: node1}]
+  clients: [{name: client}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec: {containers: [{name: c, image: agnhost, ports: [{containerPort: 80}, {containerPort: 443}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: friend, labels: {app: friend}}
+spec: {containers: [{name: c, image: agnhost, ports: [{containerPort: 8080}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: stranger, namespace: far}
+spec: {containers: [{name: c, image: agnhost}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  ingress: [{from: [{podSelector: {matchLabels: {app: friend}}}], ports: [{port: 80}]}]
+"""
+
+
+def said(*words: str) -> str:
+    done = CliRunner().invoke(build(), ["policy", *words])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def refused(*words: str) -> str:
+    done = CliRunner().invoke(build(), ["policy", *words])
+    assert isinstance(done.exception, UsageError), done.output
+    return str(done.exception)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    made = tmp_path / "guarded.yaml"
+    made.write_text(LAB.replace("PLUGIN", "calico"))
+    return made
+
+
+def test_who_may_reach_it_by_which_ports_and_whom_it_may_reach(file: Path) -> None:
+    output = said(str(file), "web")
+    assert [" ".join(line.split()) for line in output.splitlines()] == [
+        "ingress of web: isolated by default/web",
+        "egress of web: not isolated",
+        "",
+        "HOST MAY REACH IT DENIED BY IT MAY REACH DENIED BY",
+        "friend 80/TCP default/web yes",
+        "far_stranger no default/web yes",
+        "node1 yes yes",
+        "client no default/web yes",
+    ]
+
+
+def test_the_other_end_s_policies_count_and_data_says_the_same(file: Path) -> None:
+    found = json.loads(said(str(file), "far/stranger", "-o", "json"))
+    assert (found["pod"], found["isolated"]) == ("far_stranger", {"ingress": [], "egress": []})
+    hosts = {one.pop("host"): one for one in found["hosts"]}
+    assert hosts["web"]["from"] == {"ports": ["all"], "deniedBy": []}
+    assert hosts["web"]["to"] == {"ports": [], "deniedBy": ["default/web"]}
+
+
+def test_a_plugin_without_policies_and_a_pod_that_is_not_there_are_a_sentence(file: Path) -> None:
+    assert refused(str(file), "wep") == "guarded has no pod wep; did you mean web?"
+    file.write_text(LAB.replace("PLUGIN", "kubenet"))
+    assert refused(str(file), "web") == "guarded: kubenet has no NetworkPolicies; plugin: calico enforces them"
