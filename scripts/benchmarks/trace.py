@@ -37,7 +37,7 @@ PASSED = 4
 SENDER, SERVICE = "pod-d", "svc-b"
 _CLUSTER_IP, _ADDRESS, _PORT = "10.103.9.116", "20.109.131.2", 9999
 """Of SERVICE; of pod-c, where nobody listens at the port."""
-_TCPDUMP = ("tcpdump", "-Z", "root", "--immediate-mode", "-i", "eth0", "-B", "65536")
+_TCPDUMP = ("tcpdump", "-Z", "root", "--immediate-mode", "-i", "eth0", "-B", "65536", "-s", "256")
 _LATE = 20
 """Seconds after which a capture is ended that has not seen every datagram."""
 Samples = defaultdict[str, list[float]]
