@@ -103,7 +103,7 @@ def _neighbour(host: str, route: RouteTaken, known: Known) -> str:
     if not (route.via and route.mac):
         return ""
     by = known.answered.get((host, route.via), "")
-    return f"{route.via} is at {route.mac}" + (f", as {by} answered its ARP request" if by else "")
+    return f"{route.via} is at {route.mac}" + (f"\n{by} answered its ARP request for {route.via}" if by else "")
 
 
 def _ended(station: Station, known: Known) -> Iterator[Hop]:

@@ -57,7 +57,7 @@ def _lines(hops: Sequence[Hop], *, reply: bool) -> Iterator[tuple[str, str]]:
             host = hop.host
             yield "host", f"  {host}"
         yield "stop" if hop.action in _STOPS else "hop", f"{number:>4}  {_what(hop):<{width}}  {_packet(hop)}"
-        if cause := _cause(hop):
+        for cause in _cause(hop).splitlines():
             yield "cause", f"{'':6}{cause}"
         if hop.command:
             yield "command", f"{'':6}$ {hop.command}"

@@ -133,7 +133,7 @@ def _passings(track: Track, seen: Sequence[Frame]) -> Iterator[Passing]:
 def _answered(seen: Iterable[Frame]) -> Iterator[Answered]:
     """The ARP requests that hosts sent and got a reply to."""
     asked: dict[tuple[str, IPv4Address], str] = {}
-    repliers: dict[IPv4Address, str] = {}
+    repliers: dict[tuple[IPv4Address, IPv4Address], str] = {}
     for frame in seen:
         if frame.kind != ETH_P_ARP or not (heard := packets.arp(frame.data)):
             continue
@@ -141,10 +141,12 @@ def _answered(seen: Iterable[Frame]) -> Iterator[Answered]:
         if operation == packets.ARP_REQUEST and frame.way == OUTGOING:
             asked[frame.host, target] = frame.dev
         elif operation == packets.ARP_REPLY and frame.way == OUTGOING:
-            repliers.setdefault(sender, f"{frame.host}'s {frame.dev}")  # before a bridge or the switch passes it on
+            repliers.setdefault(
+                (sender, target), f"{frame.host}'s {frame.dev}"
+            )  # before a bridge or the switch passes it on
         elif operation == packets.ARP_REPLY and frame.way != OUTGOING and (frame.host, sender) in asked:
             dev = asked.pop((frame.host, sender))
-            yield Answered(frame.host, dev, sender, frame.data[8:14].hex(":"), repliers.get(sender, ""))
+            yield Answered(frame.host, dev, sender, frame.data[8:14].hex(":"), repliers.get((sender, target), ""))
 
 
 def _mtus(devices: Mapping[str, Devices]) -> dict[tuple[str, str], int]:

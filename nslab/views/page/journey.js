@@ -47,7 +47,7 @@ function matched(hop) {
 function showStep() {
   const hop = journey.hops[step];
   const where = [hop.host, hop.interface].filter(Boolean).join(" ");
-  const cause = [hop.cause, hop.note].filter(Boolean).map(inWords).join("; ");
+  const cause = [hop.cause, ...hop.note.split("\n")].filter(Boolean).map(inWords).join("; ");
   byId("step").replaceChildren(...[
     element("h3", {}, `${part(hop)} · ${where}: ${action(hop.action)}`),
     headers(word("inner"), fields(hop.was, hop.wasMark), fields(hop.packet, hop.mark), !hop.was),

@@ -176,7 +176,8 @@ def assert_valid(lab: Lab) -> None:
     assert len(set(addresses)) == len(addresses)
     assert all(any(a in subnet for subnet in lab.networks.nodes) for a in addresses)
     assert len(set(hosts)) == len(hosts)
-    assert all(LABEL.fullmatch(name) for name in (lab.name, *hosts))
+    assert LABEL.fullmatch(lab.name)
+    assert all(LABEL.fullmatch(part) for name in hosts for part in name.split("."))
     cidrs = {node.name: node.pod_cidr for node in lab.nodes}
     assert all(cidr.subnet_of(lab.networks.pods) for cidr in cidrs.values())
     assert not any(a.overlaps(b) for n, a in cidrs.items() for m, b in cidrs.items() if n != m)
