@@ -51,6 +51,8 @@ def _encapsulation(lab: Lab, settings: Mapping[str, str]) -> Encapsulation:
     if "encapsulation" in settings and backends:
         raise UsageError(f"plugin {lab.plugin} has no encapsulation; it has a backend in its place")
     if backend := settings.get("backend"):
+        if backend == fields(lab.plugin, lab.encapsulation)["backend"]:
+            return lab.encapsulation  # with directRouting or without
         return Encapsulation.NONE if BACKENDS[Encapsulation.NONE]["backend"] == backend else Encapsulation.VXLAN
     return Encapsulation(settings.get("encapsulation", lab.encapsulation))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nslab.api.words import listed
+from nslab.api.words import some
 from nslab.probes.access import ALL
 from nslab.views.table import table
 
@@ -13,13 +13,15 @@ if TYPE_CHECKING:
 
     from nslab.probes.access import Access, PodAccess
 
+MOST = 3
+"""Of many policies, so many are named; the data has all."""
 _HEADER = ("HOST", "MAY REACH IT", "DENIED BY", "IT MAY REACH", "DENIED BY")
 
 
 def lines(found: PodAccess, columns: int = 0) -> Iterator[str]:
     """In each direction the policies that isolate it, then a row for each host."""
     for way, policies in found.isolated.items():
-        yield f"{way} of {found.pod}: " + (f"isolated by {listed(policies)}" if policies else "not isolated")
+        yield f"{way} of {found.pod}: " + (f"isolated by {some(policies, MOST)}" if policies else "not isolated")
     rows = [(host, *_cells(there), *_cells(back)) for host, (there, back) in found.hosts.items()]
     yield ""
     yield table(_HEADER, rows, columns)
@@ -27,7 +29,7 @@ def lines(found: PodAccess, columns: int = 0) -> Iterator[str]:
 
 def _cells(one: Access) -> tuple[str, str]:
     ports = "yes" if one.ports == (ALL,) else ", ".join(one.ports) or "no"
-    return ports, ", ".join(one.policies)
+    return ports, some(one.policies, MOST)
 
 
 def to_json(found: PodAccess) -> dict[str, Any]:

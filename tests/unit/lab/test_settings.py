@@ -58,6 +58,7 @@ def test_direct_routing_is_kept_in_what_is_stored(tmp_path: Path) -> None:
     lab = load(file)
     file.write_text(dump(lab))
     assert (lab.encapsulation, load(file).encapsulation) == ("VXLANCrossSubnet", "VXLANCrossSubnet")
+    assert with_settings(lab, {"backend": "vxlan"}).encapsulation == "VXLANCrossSubnet"
 
 
 def test_host_gw_needs_all_nodes_in_one_subnet(tmp_path: Path) -> None:
