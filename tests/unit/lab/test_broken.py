@@ -196,7 +196,7 @@ def assert_valid(lab: Lab) -> None:
         assert pod.node in cidrs
         assert pod.containers
         assert pod.uid
-        assert LABEL.fullmatch(pod.hostname)
+        assert all(map(LABEL.fullmatch, pod.hostname.split(".")))
         assert all(c.builtin or (c.command and c.command[0]) for c in pod.containers)
         ports = [port.port for container in pod.containers for port in container.ports]
         assert all(0 < port < 65536 for port in ports)
