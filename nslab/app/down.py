@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab import rundir
 from nslab.app.listener import QUIET
 from nslab.dataclass import replace
 from nslab.errors import NslabError
@@ -11,6 +12,7 @@ from nslab.linux import owned, places, signals
 from nslab.linux.cni.plugins import Plugins
 from nslab.linux.netns import Namespaces, folder, private
 from nslab.linux.observe.host import read_host
+from nslab.linux.processes import procs
 
 if TYPE_CHECKING:
     from nslab.app.listener import Listener
@@ -26,6 +28,7 @@ def release(name: str) -> owned.Gone:
     """Like `down`, for a caller that holds the lock. CNI plugins get DEL first; their refusals stop nothing."""
     places.uncover(name)
     places.check(name)
+    _end_controllers(name)
     refused: list[str] = []
     if Plugins(folder(name)).kept():
         try:
@@ -34,3 +37,12 @@ def release(name: str) -> owned.Gone:
         except (NslabError, OSError) as error:
             refused = [str(error)]
     return replace(owned.release(name), refused=tuple(refused))
+
+
+def _end_controllers(name: str) -> None:
+    """End the process of a lab's controllers, outside of its namespaces. As we have the lock, it changes nothing."""
+    try:
+        pid, start = map(int, (folder(name) / rundir.CONTROLLERS).read_text(encoding="ascii").split())
+    except (OSError, ValueError):
+        return
+    procs.end([procs.Record(pid, "", "", start, 0, "", "")])

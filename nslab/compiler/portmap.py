@@ -56,10 +56,14 @@ def owners(lab: Lab, node: Node) -> list[tuple[Pod, list[ContainerPort]]]:
     found: list[tuple[Pod, list[ContainerPort]]] = []
     taken: set[tuple[int, str]] = set()
     for pod in lab.pods:
-        every = (port for container in pod.containers for port in container.ports if port.host_port)
-        free = [port for port in every if (port.host_port, port.protocol) not in taken]
-        if pod.node == node.name and free and not pod.finished:
-            taken |= {(port.host_port, port.protocol) for port in free}
+        if pod.node != node.name or pod.finished:
+            continue
+        free: list[ContainerPort] = []
+        for port in (port for container in pod.containers for port in container.ports if port.host_port):
+            if (port.host_port, port.protocol) not in taken:
+                taken.add((port.host_port, port.protocol))
+                free.append(port)
+        if free:
             found.append((pod, free))
     return found
 

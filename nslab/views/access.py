@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nslab.api.words import some
+from nslab.api.words import shown, some
 from nslab.probes.access import ALL
 from nslab.views.table import table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from nslab.probes.access import Access, PodAccess
 
 MOST = 3
 """Of many policies, so many are named; the data has all."""
-_HEADER = ("HOST", "MAY REACH IT", "DENIED BY", "IT MAY REACH", "DENIED BY")
+_HEADER = ("HOST", "MAY REACH IT", "THE REST DENIED BY", "IT MAY REACH", "THE REST DENIED BY")
 
 
 def lines(found: PodAccess, columns: int = 0) -> Iterator[str]:
     """In each direction the policies that isolate it, then a row for each host."""
     for way, policies in found.isolated.items():
-        yield f"{way} of {found.pod}: " + (f"isolated by {some(policies, MOST)}" if policies else "not isolated")
+        yield f"{way} of {found.pod}: " + (f"isolated by {_some(policies)}" if policies else "not isolated")
     rows = [(host, *_cells(there), *_cells(back)) for host, (there, back) in found.hosts.items()]
     yield ""
     yield table(_HEADER, rows, columns)
@@ -29,7 +29,11 @@ def lines(found: PodAccess, columns: int = 0) -> Iterator[str]:
 
 def _cells(one: Access) -> tuple[str, str]:
     ports = "yes" if one.ports == (ALL,) else ", ".join(one.ports) or "no"
-    return ports, some(one.policies, MOST)
+    return ports, _some(one.policies)
+
+
+def _some(policies: Sequence[str]) -> str:
+    return some([*map(shown, policies)], MOST)
 
 
 def to_json(found: PodAccess) -> dict[str, Any]:

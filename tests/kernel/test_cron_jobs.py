@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from nslab.linux.netns import RUN
 from tests.kernel.labkit import TWO_NODES, OwnLab, nslab, until
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.root
 
@@ -47,5 +46,21 @@ def test_it_ticks(tmp_path: Path) -> None:
         assert nslab("delete", lab.name, "cronjob/tick").returncode == 0
         until(lambda: not got(lab, "jobs") and not got(lab, "pods"))
         assert lab.differences() == []
+    finally:
+        lab.clear()
+
+
+def test_its_controllers_end_with_the_lab(tmp_path: Path) -> None:
+    lab = OwnLab(tmp_path)
+    lab.write(TWO_NODES.replace("NAME", lab.name) + TICK.replace("@every 1s", "@yearly"))
+    try:
+        lab.up()
+        file = RUN / lab.name / "controllers"
+        until(file.exists)
+        pid = file.read_text().split()[0]
+        assert lab.name in Path(f"/proc/{pid}/cmdline").read_text()
+        lab.down()
+        stat = Path(f"/proc/{pid}/stat")
+        assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z", "it waits for its parent"
     finally:
         lab.clear()

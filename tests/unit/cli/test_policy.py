@@ -72,7 +72,7 @@ def test_who_may_reach_it_by_which_ports_and_whom_it_may_reach(file: Path) -> No
         "ingress of web: isolated by default/web",
         "egress of web: not isolated",
         "",
-        "HOST MAY REACH IT DENIED BY IT MAY REACH DENIED BY",
+        "HOST MAY REACH IT THE REST DENIED BY IT MAY REACH THE REST DENIED BY",
         "friend 80/TCP default/web yes",
         "far_stranger no default/web yes",
         "node1 yes yes",

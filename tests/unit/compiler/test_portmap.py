@@ -90,6 +90,12 @@ def test_of_two_pods_the_first_has_the_port_and_the_second_is_named(tmp_path: Pa
     ])  # fmt: skip
 
 
+def test_a_pod_that_wants_a_port_twice_is_told_so(tmp_path: Path) -> None:
+    ports = "[{containerPort: 80, hostPort: 8080}, {containerPort: 81, hostPort: 8080}]"
+    _, warnings, _ = chains(tmp_path, "calico", ("web", ports))
+    assert warnings == ["hostPort 8080/TCP does nothing: this pod has it already"]
+
+
 def test_a_lab_without_host_ports_has_no_chain_of_portmap(tmp_path: Path) -> None:
     assert chains(tmp_path, "calico", ("web", "[{containerPort: 80}]"))[0] == {}
 
