@@ -138,11 +138,12 @@ def _stat(pid: str) -> tuple[str, str, int, int]:
 
 
 def start_of(pid: int) -> int:
-    """When a process started, in clock ticks since boot; 0 if there is none."""
+    """When a process started, in clock ticks since boot; 0 if there is none, or if it has ended and was not reaped."""
     try:
-        return _stat(str(pid))[3]
+        _, state, _, start = _stat(str(pid))
     except OSError:
         return 0
+    return 0 if state in "ZX" else start
 
 
 def _mark(pid: str) -> tuple[str, str]:
