@@ -99,7 +99,8 @@ class Command(Session):
         self._loop.forget(self._report.fileno())
         message, _ = rpc.receive_descriptors(self._report, 1 << 12, 1)
         self._report.close()
-        self._output = b"" if message == STARTED else message
+        if message not in (b"", STARTED):  # of one that has started, the output may have come before the report
+            self._output = message
 
     def _read(self) -> None:
         try:
