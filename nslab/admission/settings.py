@@ -53,7 +53,7 @@ def _encapsulation(lab: Lab, settings: Mapping[str, str]) -> Encapsulation:
     if backend := settings.get("backend"):
         if backend == fields(lab.plugin, lab.encapsulation)["backend"]:
             return lab.encapsulation  # with directRouting or without
-        return Encapsulation.NONE if BACKENDS[Encapsulation.NONE]["backend"] == backend else Encapsulation.VXLAN
+        return next(kind for kind, asked in BACKENDS.items() if asked == {"backend": backend})
     return Encapsulation(settings.get("encapsulation", lab.encapsulation))
 
 

@@ -29,8 +29,7 @@ def temporary(text: str, suffix: str) -> Path:
     folder = "/tmp" if os.geteuid() == 0 else None
     descriptor, name = tempfile.mkstemp(suffix, "nslab-", folder)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        if owner := caller():
-            os.fchown(file.fileno(), *owner)
+        _hand_over(file.fileno())
         file.write(text)
     return Path(name)
 
@@ -48,6 +47,10 @@ def opened(path: str) -> int:
         descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return os.open(path, flags | os.O_TRUNC)
-    if owner := caller():
-        os.fchown(descriptor, *owner)
+    _hand_over(descriptor)
     return descriptor
+
+
+def _hand_over(new: int) -> None:
+    if owner := caller():
+        os.fchown(new, *owner)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from nslab.cni.chain import Program, Wiring
 from nslab.compiler.addresses import address_of, host_local, pod_netns
 from nslab.compiler.networks import whole
-from nslab.compiler.networks.kubenet import forwarding, masquerade, node_routes
+from nslab.compiler.networks.bridged import forwarding
+from nslab.compiler.networks.kubenet import masquerade, node_routes
 from nslab.compiler.portmap import container_id
 from nslab.compiler.underlay import ETHERNET_MTU
 from nslab.lab.plugins import PLUGIN_PATHS, network_of, node_config

@@ -9,21 +9,19 @@ from __future__ import annotations
 from ipaddress import IPv4Interface
 from typing import TYPE_CHECKING
 
-from nslab.compiler.addresses import address_of, bridge_address, host_local, pod_mac, pod_netns, tunnel_address
-from nslab.compiler.networks import whole
-from nslab.compiler.networks.kubenet import forwarding
+from nslab.compiler.addresses import bridge_address, tunnel_address
+from nslab.compiler.networks import bridged, whole
 from nslab.compiler.overlay import TUNNEL_MTU
 from nslab.compiler.portmap import PORTMAP, host_ports
 from nslab.compiler.subnets import encapsulated
-from nslab.compiler.underlay import DEFAULT, UPLINK
+from nslab.compiler.underlay import UPLINK
+from nslab.lab.network_rules import fields
 from nslab.lab.types import Encapsulation
 from nslab.objects import names
 from nslab.objects.inet import Address
 from nslab.objects.iptables import Chain, Jump
-from nslab.objects.links import Bridge, Veth
-from nslab.objects.namespaces import Netns
 from nslab.objects.neighbours import Fdb, Neighbour
-from nslab.objects.ports import BridgePort, LinkUp
+from nslab.objects.ports import LinkUp
 from nslab.objects.routes import Route
 from nslab.objects.sysctl import Sysctl
 from nslab.objects.tunnels import Vxlan
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from ipaddress import IPv4Address
 
-    from nslab.api.pod_types import Pod
     from nslab.lab.types import Lab, Node
     from nslab.objects.base import KernelObject
     from nslab.objects.needs import HostFeatures
@@ -51,7 +48,7 @@ def objects(lab: Lab, host: HostFeatures) -> Iterator[KernelObject]:
     """The pod network as flanneld and its CNI plugin make it, node by node."""
     for node in lab.nodes:
         ns = names.netns(lab.name, node.name)
-        yield from forwarding(ns, host, "kubelet")
+        yield from bridged.forwarding(ns, host, "kubelet")
         if lab.encapsulation is not Encapsulation.NONE:
             yield from tunnel(lab, node)
         for other in lab.nodes:
@@ -60,9 +57,9 @@ def objects(lab: Lab, host: HostFeatures) -> Iterator[KernelObject]:
         yield from rules(lab, node)
         pods = [pod for pod in lab.pods if pod.node == node.name]
         if pods:  # the CNI plugin makes the bridge for a node's first pod
-            yield from bridge(lab, node)
+            yield from bridged.bridge(lab, node, BRIDGE, mtu(lab), _CNI)
         for pod in pods:
-            yield from bridged(lab, node, pod)
+            yield from bridged.plugged(lab, node, pod, BRIDGE, mtu(lab), _CNI, lab.networks.pods)
         if mapped := [*host_ports(lab, node, CNI_NETWORK, node.pod_cidr.prefixlen)]:
             # Packets from 127.0.0.1 may leave by the bridge: portmap masquerades them.
             yield Sysctl(ns, f"net/ipv4/conf/{BRIDGE}/route_localnet", "1", "0", by=PORTMAP)
@@ -116,36 +113,6 @@ def rules(lab: Lab, node: Node) -> Iterator[KernelObject]:
     yield Jump(ns, "nat", "POSTROUTING", f"{masq} -j FLANNEL-POSTRTG", "last", by=_FLANNELD)
 
 
-def bridge(lab: Lab, node: Node) -> Iterator[KernelObject]:
-    """cni0 with the pods' gateway address."""
-    ns, mtu = names.netns(lab.name, node.name), TUNNEL_MTU[lab.encapsulation]
-    yield Bridge(ns, BRIDGE, names.mac(lab.name, node.name, BRIDGE), mtu, by=_CNI)
-    yield Address(ns, BRIDGE, IPv4Interface((bridge_address(node), node.pod_cidr.prefixlen)), broadcast=True, by=_CNI)
-    yield LinkUp(ns, BRIDGE, by=_CNI)
-
-
-def bridged(lab: Lab, node: Node, pod: Pod) -> Iterator[KernelObject]:
-    """A pod's veth is a port of cni0; by hairpin, a pod reaches itself through a Service."""
-    ns, inside, mtu = names.netns(lab.name, node.name), pod_netns(lab, pod), TUNNEL_MTU[lab.encapsulation]
-    veth, port = pod_link(pod), names.mac(lab.name, pod.namespace, pod.name, "port")
-    yield Netns(inside, by="kubelet")
-    yield LinkUp(inside, "lo", by=_CNI)
-    yield Veth(ns, veth, port, inside, "eth0", pod_mac(lab, pod), mtu, by=_CNI)
-    yield BridgePort(ns, veth, BRIDGE, hairpin=True, by=_CNI)
-    yield LinkUp(ns, veth, by=_CNI)
-    # Duplicate address detection would keep the pod's IPv6 address unusable for a second.
-    yield Sysctl(inside, "net/ipv6/conf/default/dad_transmits", "0", "1", by=_CNI)
-    yield LinkUp(inside, "eth0", by=_CNI)
-    yield Address(inside, "eth0", IPv4Interface((address_of(pod), node.pod_cidr.prefixlen)), broadcast=True, by=_CNI)
-    for target in (lab.networks.pods, DEFAULT):
-        yield Route(inside, target, "eth0", via=bridge_address(node), by=_CNI)
-
-
-def allocation(node: Node, last: IPv4Address | None) -> Iterator[IPv4Address]:
-    """host-local's order."""
-    return host_local(node.pod_cidr, last)
-
-
 def node_addresses(lab: Lab, node: Node) -> Iterator[IPv4Address]:
     """The bridge's address, and the tunnel's."""
     yield bridge_address(node)
@@ -158,43 +125,26 @@ def mtu(lab: Lab) -> int:
     return TUNNEL_MTU[lab.encapsulation]
 
 
-def speaks_from(_lab: Lab, _host: HostFeatures, node: Node, *, same_node: bool) -> IPv4Address:
-    """The bridge's address for the node's own pods, else the node's."""
-    return bridge_address(node) if same_node else node.address
-
-
 def masquerades(_role: str) -> bool:
     """Every pod's packets that leave the pod network, by flanneld's rules."""
     return True
 
 
-def userspace_bind(_node: Node) -> str:
-    """Empty (all addresses): the bridge has an address, and REDIRECT goes there."""
-    return ""
-
-
 def title(lab: Lab) -> str:
     """flannel and its backend."""
-    backends = {Encapsulation.NONE: "host-gw", Encapsulation.VXLAN: "vxlan"}
-    return f"{lab.plugin.value}, {backends.get(lab.encapsulation, 'vxlan with directRouting')}"
+    asked = fields(lab.plugin, lab.encapsulation)
+    direct = " with directRouting" if asked.get("directRouting") else ""
+    return f"{lab.plugin.value}, {asked['backend']}{direct}"
 
 
 def node_line(lab: Lab, node: Node) -> str:
     """The bridge with its address, and the tunnel device."""
-    line = f"{BRIDGE} {bridge_address(node)}/{node.pod_cidr.prefixlen}"
+    line = bridged.bridge_line(node, BRIDGE)
     address = tunnel_address(lab, node)
     return f"{line}, {DEVICE} {address} mtu {TUNNEL_MTU[lab.encapsulation]}" if address else line
 
 
-def pod_link(pod: Pod) -> str:
-    """The prefix veth and a hash."""
-    return names.kubenet_veth(pod.namespace, pod.name)
-
-
-def pod_line(pod: Pod) -> str:
-    """A veth pair."""
-    return f"{pod_link(pod)} ── eth0 {address_of(pod)}"
-
-
+allocation, speaks_from, userspace_bind = bridged.allocation, bridged.speaks_from, bridged.userspace_bind
+pod_link, pod_line = bridged.pod_link, bridged.pod_line
 AGENT, agent_rules = whole.AGENT, whole.agent_rules
 sort_out, is_its_own = whole.sort_out, whole.is_its_own
