@@ -152,10 +152,12 @@ def test_signals_are_the_commands(pod: str, number: signal.Signals) -> None:
         process.send_signal(number)
         assert process.stdout.read() == f"{name}\n".encode()
         assert process.wait(10) == 12
-    with subprocess.Popen([*NSLAB, "exec", pod, "--", "bash", "-c", "echo ready; exec sleep 1018"],
-                          cwd=ROOT, stdout=subprocess.PIPE) as process:  # fmt: skip
-        assert process.stdout
-        assert process.stdout.readline() == b"ready\n"
+    with subprocess.Popen([*NSLAB, "exec", "-i", pod, "--", "cat"], cwd=ROOT, stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as process:  # fmt: skip
+        assert process.stdin and process.stdout
+        process.stdin.write(b"ready\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"ready\n"  # bash, before its exec, would ignore SIGQUIT
         process.send_signal(number)
         assert process.wait(10) == 128 + number
 
