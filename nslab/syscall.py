@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _libc = ctypes.CDLL(None, use_errno=True)
+# What ctypes makes at its first use would be each node's own memory; what exists before their forks is shared.
+for _name in ("capset", "getrlimit", "mount", "prctl", "setgroups", "setns", "setrlimit", "sigprocmask", "socketpair",
+              "syscall", "unshare"):  # fmt: skip
+    getattr(_libc, _name)
 _ZERO = ctypes.c_ulong(0)
+_Ints2, _Long32 = ctypes.c_int * 2, ctypes.c_long * 32
+_Words0, _Words2, _Words6 = ctypes.c_uint32 * 0, ctypes.c_uint32 * 2, ctypes.c_uint32 * 6
+_Quads2, _Quads3, _Quads4, _Quads16 = (ctypes.c_uint64 * count for count in (2, 3, 4, 16))
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
@@ -153,7 +160,7 @@ def seal(fd: int, attributes: int) -> None:
 
 def openat2(folder: int, name: str, flags: int, resolve: int) -> int:
     """Open a name in a folder with the restrictions RESOLVE_… (since 5.6)."""
-    how = (ctypes.c_uint64 * 3)(flags, 0, resolve)
+    how = _Quads3(flags, 0, resolve)
     size = ctypes.c_size_t(ctypes.sizeof(how))
     return _check(_libc.syscall(ctypes.c_long(_OPENAT2), folder, os.fsencode(name), how, size), name)
 
@@ -165,14 +172,14 @@ def pidfd_getfd(pidfd: int, number: int) -> int:
 
 def ready_socketpair(family: int, kind: int) -> tuple[Ready, ctypes.Array[ctypes.c_int]]:
     """socketpair(2), and the array for its two descriptors; Python's own would allocate objects between two forks."""
-    pair = (ctypes.c_int * 2)()
+    pair = _Ints2()
     return Ready("socketpair", int(family), int(kind), 0, pair), pair
 
 
 def ready_sigmask(how: int, signals: Iterable[int]) -> Ready:
     """sigprocmask(2): SIG_BLOCK or SIG_UNBLOCK these signals; Python's own allocates enum members for the old mask."""
     bits = sum(1 << (number - 1) for number in signals)
-    return Ready("sigprocmask", int(how), (ctypes.c_uint64 * 16)(bits), None)
+    return Ready("sigprocmask", int(how), _Quads16(bits), None)
 
 
 def pivot_root(new: str, old: str) -> None:
@@ -187,7 +194,7 @@ NSFS = 0x6E736673
 def file_system(fd: int) -> int:
     """The f_type of a descriptor's file system."""
     # struct statfs begins with f_type, a long on every supported architecture; it fits into 256 bytes.
-    found = (ctypes.c_long * 32)()
+    found = _Long32()
     _check(_libc.fstatfs(fd, found), "fstatfs")
     return int(found[0])
 
@@ -204,7 +211,7 @@ def mount_setattr(path: str, attributes: int, recursive: bool = False) -> None:
 
 
 def _mount_setattr(fd: int, path: str, attributes: int, flags: int) -> None:
-    structure = (ctypes.c_uint64 * 4)(attributes, 0, 0, 0)  # set, clear, propagation, user namespace
+    structure = _Quads4(attributes, 0, 0, 0)  # set, clear, propagation, user namespace
     size = ctypes.c_size_t(ctypes.sizeof(structure))
     numbers = (ctypes.c_long(_MOUNT_SETATTR), fd, os.fsencode(path), ctypes.c_uint(flags), structure, size)
     _check(_libc.syscall(*numbers), path)
@@ -214,7 +221,7 @@ def ready_capset(mask: int) -> Ready:
     """capset(2), for a later call: `mask` is the thread's permitted and effective set; its inheritable set is empty."""
     low, high = mask & 0xFFFFFFFF, mask >> 32
     # Two records of effective, permitted, inheritable: bits 0 to 31, then the rest.
-    return Ready("capset", _capability_header(), (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0))
+    return Ready("capset", _capability_header(), _Words6(low, low, 0, high, high, 0))
 
 
 def capset(mask: int) -> None:
@@ -224,23 +231,23 @@ def capset(mask: int) -> None:
 
 def permitted() -> int:
     """This thread's permitted capabilities as a bit mask."""
-    records = (ctypes.c_uint32 * 6)()
+    records = _Words6()
     _check(_libc.capget(_capability_header(), records), "capget")
     return records[1] | records[4] << 32
 
 
 def _capability_header() -> ctypes.Array[ctypes.c_uint32]:
-    return (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    return _Words2(_CAPABILITY_VERSION_3, 0)
 
 
 def ready_setrlimit(resource: int, limit: int) -> Ready:
     """setrlimit(2) of both limits, for a later call. RLIMIT_… are the same on all architectures with filters here."""
-    return Ready("setrlimit", resource, (ctypes.c_ulong * 2)(limit, limit))
+    return Ready("setrlimit", resource, _Quads2(limit, limit))
 
 
 def hard_limit(resource: int) -> int:
     """The hard limit of RLIMIT_…."""
-    limits = (ctypes.c_ulong * 2)()
+    limits = _Quads2()
     _check(_libc.getrlimit(resource, limits), "getrlimit")
     return limits[1]
 
