@@ -154,7 +154,8 @@ def test_signals_are_the_commands(pod: str, number: signal.Signals) -> None:
         assert process.wait(10) == 12
     with subprocess.Popen([*NSLAB, "exec", "-i", pod, "--", "cat"], cwd=ROOT, stdin=subprocess.PIPE,
                           stdout=subprocess.PIPE) as process:  # fmt: skip
-        assert process.stdin and process.stdout
+        assert process.stdin
+        assert process.stdout
         process.stdin.write(b"ready\n")
         process.stdin.flush()
         assert process.stdout.readline() == b"ready\n"  # bash, before its exec, would ignore SIGQUIT
