@@ -107,8 +107,8 @@ def _taken_by(service: model.ServiceInfo) -> set[str]:
 
 
 def watched(lab: Lab) -> bool:
-    """Whether the lab needs an API server: it has Services, kube-proxies that watch, or pods that wait."""
-    return bool(lab.services) or lab.proxy_mode is not ProxyMode.NONE or any(pod.behind for pod in lab.pods)
+    """Whether the lab needs an API server: it has Services, or kube-proxies that watch."""
+    return bool(lab.services) or lab.proxy_mode is not ProxyMode.NONE
 
 
 def proxy_of(lab: Lab, node: Node, host: HostFeatures, resolved: Iterable[model.ServiceInfo]) -> model.Proxy:

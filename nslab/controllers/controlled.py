@@ -48,7 +48,7 @@ def stepped(new: Lab, kept: Lab, report: Report, now: float) -> Lab:
     `new`: with all their pods, of their present templates; `kept`: as it is; `report`: of its nodes, by NAMESPACE/NAME
     (`ready`, and `since` when); `now`: in seconds since 1970.
     """
-    before = {one.owner_name for one in kept.controllers}
+    before = {one.owner_name for one in (*kept.controllers, *filter(is_ordered, new.controllers))}
     targets, existing, leaving = by_owner(new.all_pods), by_owner(kept.all_pods), _leaving(kept)
     times = Counter(kept.replaced)
     deleted = {one for one, number in Counter(new.replaced).items() if number > times[one]}
@@ -62,16 +62,20 @@ def stepped(new: Lab, kept: Lab, report: Report, now: float) -> Lab:
             stay = [pod for pod in mine if name(pod) not in deleted]
             stay += _successors(one, [pod for pod in mine if name(pod) in deleted], mine, new)
             if is_ordered(one):
-                stay = _scaled_down(one, stay, target, leaving.get(owner, ()), report, now)
+                there = _scaled_down(_replicas(one, stay, report, now), target, leaving.get(owner, ()))
             else:
-                stay = _wanted(one, stay, target)
-            there = _replicas(one, stay, report, now)
+                there = _replicas(one, _wanted(one, stay, target), report, now)
             pods[owner], ended = _pods(one, there, target, leaving.get(owner, ()))
             replaced += ended
     every = _in_order(new, pods)
     placed, pending = (tuple(pod for pod in every if bool(pod.node) is on_a_node) for on_a_node in (True, False))
     made = _within_room(replace(new, pods=placed, pending=pending, replaced=tuple(replaced)), kept)
     return replace(made, replica_sets=(*earlier_replica_sets(made, kept),))
+
+
+def begun(lab: Lab) -> Lab:
+    """The lab as its controllers begin to make it where nothing is yet. `lab`: with all their pods."""
+    return stepped(lab, replace(lab, controllers=(), pods=(), pending=(), replica_sets=()), {}, 0.0)
 
 
 def wakes(lab: Lab, report: Report, now: float) -> float:
@@ -180,23 +184,12 @@ def _wanted(controller: Controller, pods: list[Pod], target: Mapping[Key, Pod]) 
     return [pod for pod in pods if key(pod) not in gone]
 
 
-def _scaled_down(
-    controller: Controller,
-    pods: list[Pod],
-    target: Mapping[Key, Pod],
-    leaving: Collection[Pod],
-    report: Report,
-    now: float,
-) -> list[Pod]:
-    """The existing pods of a StatefulSet without the last surplus one, if it may end now.
-
-    A surplus pod that waits for the one before it goes at once: a cluster has not made it yet.
-    """
-    begun = [pod for pod in pods if key(pod) in target or report.get(name(pod), {}).get("phase") != "Pending"]
-    there = _replicas(controller, begun, report, now)
-    missing = [pod for one, pod in target.items() if one not in {key(pod) for pod in begun}]
-    last = last_surplus(there, {pod.name for pod in target.values()}, [*missing, *leaving])
-    return [pod for pod in begun if pod != last]
+def _scaled_down(pods: list[Replica], target: Mapping[Key, Pod], leaving: Collection[Pod]) -> list[Replica]:
+    """The existing pods of a StatefulSet without the last surplus one, if it may end now."""
+    there = {key(one.pod) for one in pods}
+    missing = [pod for one, pod in target.items() if one not in there]
+    last = last_surplus(pods, {pod.name for pod in target.values()}, [*missing, *leaving])
+    return [one for one in pods if one.pod != last]
 
 
 def _successors(controller: Controller, deleted: list[Pod], mine: list[Pod], new: Lab) -> list[Pod]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nslab.lab.types import DAEMON_SET
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from nslab.api.pod_types import Pod
     from nslab.lab.types import Controller
@@ -77,6 +77,13 @@ def is_ordered(controller: Controller) -> bool:
     """Whether a StatefulSet starts and ends its pods one after the other."""
     spec = controller.document["spec"]
     return controller.kind == "StatefulSet" and spec.get("podManagementPolicy") != "Parallel"
+
+
+def next_in_order(there: Iterable[Replica], missing: Iterable[Pod], leaving: Iterable[Pod]) -> tuple[Pod, ...]:
+    """The pod that an ordered StatefulSet makes next: the first one missing, once all before it are available."""
+    first = min(missing, key=ordinal, default=None)
+    waited = {ordinal(one.pod) for one in there if not one.available} | {ordinal(pod) for pod in leaving}
+    return (first,) if first and all(number > ordinal(first) for number in waited) else ()
 
 
 def last_surplus(there: Sequence[Replica], names: Collection[str], others: Collection[Pod]) -> Pod | None:
@@ -165,6 +172,8 @@ def _stateful_set(
     """The last of the old pods, one after the other, once all are available; in its place comes one of its name."""
     names = {pod.name for pod in leaving}
     make = tuple(pod for pod in missing if pod.name not in names)
+    if is_ordered(controller):
+        make = next_in_order(there, missing, leaving)
     unavailable = len(missing) + sum(not one.available for one in there)
     if _on_delete(controller) or (is_ordered(controller) and (unavailable or len(there) > controller.replicas)):
         return Decision(make)
