@@ -37,10 +37,11 @@ class Replica(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """The pods to make, and those to end."""
+    """The pods to make, those to end, and those of earlier templates of which there is to be one more each."""
 
     make: tuple[Pod, ...] = ()
     end: tuple[Pod, ...] = ()
+    again: tuple[Pod, ...] = ()
 
 
 def decide(
@@ -58,7 +59,7 @@ def decide(
         return Decision(tuple(missing[: max(0, controller.replicas - len(there))]))
     if controller.document["spec"].get("paused"):
         return Decision(tuple(missing[: max(0, controller.replicas - len(there))]) if _is_settled(there) else ())
-    if _strategy(controller, "strategy").get("type") == "Recreate":
+    if is_recreating(controller):
         return _recreate(there, missing, leaving)
     return _rolling(controller, there, missing)
 
@@ -71,6 +72,11 @@ def is_rolling(controller: Controller, there: Sequence[Replica]) -> bool:
     if controller.kind == "StatefulSet":
         return not _on_delete(controller) and any(ordinal(one.pod) >= partition(controller) for one in old)
     return not (controller.kind == DAEMON_SET and _on_delete(controller))
+
+
+def is_recreating(deployment: Controller) -> bool:
+    """Whether a Deployment ends all pods of an earlier template before it makes new ones."""
+    return bool(_strategy(deployment, "strategy").get("type") == "Recreate")
 
 
 def is_ordered(controller: Controller) -> bool:
