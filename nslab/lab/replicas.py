@@ -11,7 +11,8 @@ from nslab.api.volumes import with_claims
 from nslab.dataclass import replace
 from nslab.lab.jobs import JOB, SUCCEEDED, active, phase_of
 from nslab.lab.node_selector import admitted, labelled
-from nslab.lab.replica_sets import owner_reference, replica_set, revision, template_hash
+from nslab.lab.pod_template import template_hash
+from nslab.lab.replica_sets import owner_reference, replica_set, revision
 from nslab.lab.types import DAEMON_SET
 
 if TYPE_CHECKING:
