@@ -194,7 +194,7 @@ class RunningLab:
     def scale(self, deployment: str, replicas: int, namespace: str = "default", *, wait: bool = True) -> list[str]:
         """`nslab scale`: another number of a controller's replicas."""
         what = deployment if "/" in deployment else f"deployment/{deployment}"
-        return list(self._change(change.scale, what, replicas, namespace, wait=wait).lines)
+        return list(self._change(change.scale, [what], replicas, namespace, wait=wait).lines)
 
     def up(self, source: str | Path, *, proxy_mode: str | None = None, encapsulation: str | None = None) -> list[str]:
         """`nslab up FILE`: change the lab to match an edited file. Returns the changes, a line each.

@@ -208,7 +208,7 @@ def test_the_pod_index_is_the_ordinal() -> None:
 
 def test_a_stateful_set_is_scaled_from_its_end() -> None:
     lab = parse(controller("StatefulSet", "db", "replicas: 3, serviceName: db, "), "x.yaml")
-    fewer, lines = scaled(lab, "sts/db", 1)
+    fewer, lines = scaled(lab, ["sts/db"], 1)
     assert ([pod.name for pod in fewer.pods if pod.owner], lines) == (["db-0"], ("statefulset.apps/db scaled",))
 
 

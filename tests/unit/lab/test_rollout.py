@@ -203,7 +203,7 @@ def test_a_stateful_set_from_the_end() -> None:
 
 def to_one(lab: Lab, report: Report) -> Lab:
     """The first step after `kubectl scale sts/web --replicas 1`."""
-    return stored(stepped(scaled(lab, "sts/web", 1)[0], lab, report, NOW))
+    return stored(stepped(scaled(lab, ["sts/web"], 1)[0], lab, report, NOW))
 
 
 def names(lab: Lab) -> list[str]:
@@ -338,7 +338,7 @@ def test_a_replica_set_makes_new_pods_alone_of_a_new_template(kind: str) -> None
     gone = named(lab)[0].name
     made = merge_status(deleted(lab, [f"pod/{gone}"])[0], lab)
     assert args(stepped(made, lab, {}, NOW)).count("two") == 1
-    assert args(stepped(merge_status(scaled(lab, "rs/web", 2)[0], lab), lab, {}, NOW)) == ["one"] * 2
+    assert args(stepped(merge_status(scaled(lab, ["rs/web"], 2)[0], lab), lab, {}, NOW)) == ["one"] * 2
 
 
 def test_new_pods_wait_for_addresses() -> None:

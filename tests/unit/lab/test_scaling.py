@@ -41,7 +41,7 @@ SURGE = "strategy: {rollingUpdate: {maxSurge: 2, maxUnavailable: 0}}"
 def test_in_the_middle(replicas: int, old: int, new: int) -> None:
     lab = apply(running("Deployment", SURGE), "Deployment", "bad", SURGE)
     assert (args(lab).count("one"), args(lab).count("bad")) == (4, 2)
-    made = stored(stepped(scaled(lab, "deploy/web", replicas)[0], lab, all_ready(lab, "bad"), NOW))
+    made = stored(stepped(scaled(lab, ["deploy/web"], replicas)[0], lab, all_ready(lab, "bad"), NOW))
     assert (args(made).count("one"), args(made).count("bad")) == (old, new)
     assert len({pod.name for pod in named(made)}) == old + new
     assert rounds(made)[-1] == ["bad"] * replicas
@@ -57,7 +57,7 @@ def test_the_only_replica_set_has_all_before_a_new_template_begins() -> None:
 
 def test_a_paused_deployment_is_scaled_too() -> None:
     lab = apply(running("Deployment", "paused: true"), "Deployment", "two", "paused: true")
-    assert args(stepped(scaled(lab, "deploy/web", 2)[0], lab, {}, NOW)) == ["one"] * 2
+    assert args(stepped(scaled(lab, ["deploy/web"], 2)[0], lab, {}, NOW)) == ["one"] * 2
 
 
 def test_recreating_has_no_proportions() -> None:
@@ -75,6 +75,6 @@ def test_what_is_not_available_goes_first() -> None:
     lab = apply(running("Deployment", SURGE), "Deployment", "two", SURGE)
     broken = named(lab)[1].name
     report = {**all_ready(lab), f"default/{broken}": {"ready": False}}
-    made = stepped(scaled(lab, "deploy/web", 2)[0], lab, report, NOW)
+    made = stepped(scaled(lab, ["deploy/web"], 2)[0], lab, report, NOW)
     assert broken not in {pod.name for pod in named(made)}
     assert args(made).count("one") == 3
