@@ -123,7 +123,7 @@ class RunningLab:
     def diff(self) -> list[str]:
         """Return the drift, a line each, as in `nslab diff`; empty if the lab is as it should be."""
         found = drift_of(self.name)
-        return [*changes(found.lab, found.plan), *standing_still(found.stopped, idle=found.idle)]
+        return [*changes(found.lab, found.plan), *standing_still(found.stopped, found.ended, idle=found.idle)]
 
     def probe(self, source: str | None = None, target: str | None = None) -> list[dict[str, Any]]:
         """Find out with real packets who can reach whom (`nslab probe`); from `source` or to `target` only, if given.
