@@ -15,7 +15,7 @@ from nslab.app.drift import drift_of
 from nslab.linux.processes.status import read_status
 from nslab.objects.names import cali, netns
 from nslab.syscall import umount
-from tests.kernel.labkit import RUN, nslab, pids
+from tests.kernel.labkit import RUN, kill, nslab, pids
 
 if TYPE_CHECKING:
     from nslab.pytest_plugin.running import RunningLab
@@ -171,7 +171,7 @@ def test_network_is_mended(lab: RunningLab, what: str) -> None:
 def test_a_changed_mac_is_mended(lab: RunningLab, host: str, end: str) -> None:
     before = lab.sh(host, f"cat /sys/class/net/{end}/address")
     lab.sh(host, f"ip link set {end} address 02:00:00:00:00:99")
-    assert any(f"cable {B} to pod-b's eth0" in line for line in lab.diff())
+    assert f"{host}'s {end} has MAC address 02:00:00:00:00:99 instead of {before.strip()}" in "\n".join(lab.diff())
     healed(lab)
     assert lab.sh(host, f"cat /sys/class/net/{end}/address") == before
 
@@ -272,6 +272,21 @@ def test_processes_are_mended(lab: RunningLab, what: str) -> None:
 
 
 TOLD = ["control", "switch", "node1", "client", "pod-b", "kube-system_kube-dns"]
+
+
+def test_a_nodes_process_has_last_words(lab: RunningLab) -> None:
+    log = RUN / lab.name / "nodes" / "node2" / "nslab-node.log"
+    with log.open("a") as file:
+        file.write("Traceback (most recent call last):\nMemoryError: no \033[2J memory\n")
+    kill(lab.processes()["node2 node"])
+    sentence = "node2's nslab-node process ended by an error: MemoryError: no ?[2J memory"
+    assert sentence in lab.diff()
+    assert nslab("ps", lab.name).stderr == f"{sentence}; `nslab up {lab.name}` starts it again\n"
+    assert sentence in nslab("up", str(RUN / lab.name / "lab.yaml")).stdout
+    assert log.read_text() == ""
+    healed(lab)
+
+
 GONE = {
     "pod": (["pod-b"], ALL_OF_POD_B),
     "client": (["client"], {"client node"}),

@@ -82,7 +82,6 @@ class ControlServer:
         self.holders: set[Peer] = set()
         self._holding: list[tuple[Peer, float]] = []
         self._puts: list[Put] = []
-        self._awaited: dict[Peer, set[str]] = {}  # nodes that wait for pods to be ready
         self._prewritten: dict[str, str] = {}
         self._prewritten_at: set[str] = set()
         self._unwritten = False
@@ -124,11 +123,6 @@ class ControlServer:
                 return None
             case "status":
                 self.changed(self.controller.status(request["node"], request["pods"]))
-                self.tell_ready()
-            case "await":
-                self._awaited[peer] = {*request["pods"]}
-                self.tell_ready()
-                return {}
             case "watch":
                 self.watchers[peer] = Watcher(request.get("component", KUBE_PROXY), request["node"], peer)
                 self.push()
@@ -266,13 +260,6 @@ class ControlServer:
         removed = json.dumps(sorted(what - published.keys()))
         return f'{begin}"services": [{services}], "removed": {removed}}}\n'.encode()
 
-    def tell_ready(self) -> None:
-        """Tell each node which of the pods that it waits for are ready."""
-        for peer, pods in list(self._awaited.items()):
-            if ready := {pod for pod in pods if self.controller.is_ready(pod)}:
-                self._awaited[peer] = pods - ready
-                peer.send({"ready": sorted(ready)})
-
     def answer_settled(self) -> None:
         """Answer the waiting clients whose condition holds or whose time is up."""
         now = time.monotonic()
@@ -300,7 +287,6 @@ class ControlServer:
     def gone(self, peer: Peer) -> None:
         """Handle a closed connection: its hold ends, and nobody waits for its acknowledgement."""
         self.watchers.pop(peer, None)
-        self._awaited.pop(peer, None)
         self._holding = [entry for entry in self._holding if entry[0] is not peer]
         self._puts = [put for put in self._puts if put.peer is not peer]
         self.holders.discard(peer)
