@@ -78,7 +78,7 @@ def _passed(station: Station, following: Station | None, known: Known) -> Iterat
         yield _forwarded(station, known)
     elif queued := _queued(station):
         yield _waits(station, queued, known)
-    elif not _dropped(station) and not _taken_out(station, following):
+    elif not station.dropped and not _taken_out(station, following):
         yield from _ended(station, known)
     yield from (hop for hop in changes if hop not in targets)
 
@@ -174,10 +174,6 @@ def _tunnel(station: Station, following: Station | None, inner: Header, known: K
         )  # fmt: skip
 
 
-def _dropped(station: Station) -> Visit | None:
-    return next((visit for visit in station.visits if visit.verdict == "drop"), None)
-
-
 def _queued(station: Station) -> Visit | None:
     """The last visit, if it gave the packet to a program, which let it go neither on nor into the next chain."""
     last = station.visits[-1] if station.visits else None
@@ -195,7 +191,7 @@ def _waits(station: Station, visit: Visit, known: Known) -> Hop:
 
 def _verdicts(station: Station, known: Known) -> Iterator[Hop]:
     """A hop if a chain dropped the packet. What accepts it changes nothing."""
-    if not (visit := _dropped(station)):
+    if not (visit := station.dropped):
         return
     last = visit.matches[-1] if visit.matches else None
     rejects = last is not None and _REJECTS.search(last.rule) is not None
