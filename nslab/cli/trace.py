@@ -71,9 +71,9 @@ def trace(
 
     It opens a real TCP connection (unless you say otherwise), asks a pod's server for /, resets it, and follows its
     first packet, at every interface and in every chain. It shows what each host did to it, which rule or route caused
-    that, who wrote that, and a command that shows the same. If the packet is lost, it says where and why. It leaves
-    nothing behind but a line in the server's log. It exits with 1 if the packet was not delivered. The page (-o html,
-    or --open) shows the lab's picture, in which the packet walks step by step.
+    that and which accepted it, who wrote them, and a command that shows the same. If the packet is lost, it says where
+    and why. It leaves nothing behind but a line in the server's log. It exits with 1 if the packet was not delivered.
+    The page (-o html, or --open) shows the lab's picture, in which the packet walks step by step.
 
     `--dump DIR` computes the way through real nodes, from their own rules, instead: FROM and TO are addresses or the
     nodes' names, and there is no LAB. `nslab dump-node` says how to take a dump.

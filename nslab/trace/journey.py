@@ -9,20 +9,24 @@ from nslab.dataclass import replace
 from nslab.objects.names import SWITCH
 from nslab.probes.evidence import What
 from nslab.trace import commands
-from nslab.trace.hops import BLACKHOLE, RP_FILTER, TTL_OVER, Action, Hop, route_cause
+from nslab.trace.hops import BLACKHOLE, RP_FILTER, TTL_OVER, Accepted, Action, Hop, route_cause
 from nslab.trace.stations import PREROUTING, asked, asked_first
 from nslab.trace.translations import path, translations, undone_for_the_sender
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from nslab.trace.known import Known
-    from nslab.trace.observed import Header, RouteTaken, Visit
+    from nslab.trace.observed import Header, Match, RouteTaken, Visit
     from nslab.trace.stations import Station
 
 _REJECTS = re.compile(r"-j REJECT\b|(^|\s)reject( with \S.*)?$")
 _TTL = re.compile(r"--ttl-set (\d+)|ip ttl set (\d+)")
 """In the text of a rule of iptables, or of nft."""
+_WITH_CHAIN = (
+    Action.DNAT, Action.SNAT, Action.REVERSE_DNAT, Action.REVERSE_SNAT, Action.DROP, Action.REJECT,
+)  # fmt: skip
+"""What one chain does, or conntrack; all else a host does with the packet as its chains accepted it."""
 
 
 def hops(stations: Sequence[Station], known: Known) -> Iterator[Hop]:
@@ -32,9 +36,20 @@ def hops(stations: Sequence[Station], known: Known) -> Iterator[Hop]:
         following = stations[number + 1] if number + 1 < len(stations) else None
         inner = (before and before.left) if station.unseen else None
         before = station
-        for hop in _of(station, following, inner or station.inner, known):
+        found = [*_of(station, following, inner or station.inner, known)]
+        changed = {hop.matches for hop in found if hop.matches}
+        for hop in found:
             mtu = known.mtus.get((hop.host, hop.dev), 0)
-            yield replace(hop, reply=station.what is not What.REQUEST, mtu=mtu)
+            accepted = () if hop.action in _WITH_CHAIN else tuple(_accepted(station, changed, known))
+            yield replace(hop, reply=station.what is not What.REQUEST, mtu=mtu, accepted=accepted)
+
+
+def _accepted(station: Station, told: Collection[tuple[Match, ...]], known: Known) -> Iterator[Accepted]:
+    """The chains that accepted the packet. `told`: the rules of those that have a hop of their own."""
+    for visit in station.visits:
+        if visit.verdict == "accept" and visit.matches not in told:
+            by_rule = visit.matches and not visit.policy
+            yield Accepted(visit, known.authors.of_rule(station.host, visit.matches[-1]) if by_rule else "")
 
 
 def _of(station: Station, following: Station | None, inner: Header, known: Known) -> Iterator[Hop]:

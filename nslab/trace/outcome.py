@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from nslab.objects.plan import Plan
-    from nslab.trace.observed import Match, Passing, WatchedPacket
+    from nslab.trace.observed import Passing, WatchedPacket
 
 _ENDS = {Action.DROP: End.DROPPED, Action.REJECT: End.REJECTED}
 
@@ -37,7 +37,7 @@ def why(seen: WatchedPacket, hops: Sequence[Hop], target: str) -> str:
     """The cause of what was not delivered, in one sentence. `target`: the host that should answer; "" if unknown."""
     if stopped := next((hop for hop in hops if hop.action in _ENDS), None):
         verb = "rejects" if stopped.action is Action.REJECT else "drops"
-        rule = f": {_rule(stopped.matches[-1])}" if stopped.matches else ""
+        rule = f": {stopped.matches[-1]}" if stopped.matches else ""
         by = f" ({stopped.by})" if stopped.by else ""
         return f"{stopped.host} {verb} {'the reply' if stopped.reply else 'it'} by {stopped.cause}{rule}{by}"
     if seen.error and not seen.passings:
@@ -50,10 +50,6 @@ def why(seen: WatchedPacket, hops: Sequence[Hop], target: str) -> str:
         counted = "; ".join(end.because) if end.host == lost.host else ""
         return f"{lost.host} does not pass {'the reply' if lost.reply else 'it'} on: {counted or lost.cause}"
     return sentence
-
-
-def _rule(match: Match) -> str:
-    return f'{match.rule} "{match.comment}"' if match.comment else match.rule
 
 
 def trail_of(seen: WatchedPacket) -> Trail:

@@ -139,6 +139,23 @@ def test_a_packet_to_a_service_and_back(lab: Lab, mode: str, encapsulation: str)
         assert (outer.protocol, outer.length) == ({20: 4, 50: 17}[overhead], journey.hops[0].header.length + overhead)
 
 
+def test_the_rule_that_accepts_is_named(lab: Lab) -> None:
+    run(lab, "node1", "iptables -I FORWARD -p tcp -m comment --comment by-hand -j ACCEPT")
+    try:
+        done = nslab("trace", lab.name, "box", "svc/one", "--no-reply", "-o", "json")
+        plain = nslab("trace", lab.name, "box", "svc/one", "--no-reply").stdout
+    finally:
+        run(lab, "node1", "iptables -D FORWARD 1")
+    assert 'accepted by filter FORWARD: -p tcp -j ACCEPT "by-hand" [not the lab\'s]' in plain
+    forwards = [hop for hop in json.loads(done.stdout)["hops"] if hop["action"] == "forward"]
+    [accepted] = [one for one in forwards[-1]["accepted"] if one["table"] == "filter"]
+    assert (forwards[-1]["verdict"], accepted["policy"], accepted["rules"][-1]["verdict"]) == (
+        "accept",
+        False,
+        "accept",
+    )
+
+
 def _is_what_the_kernel_has(lab: Lab, journey: Journey, mode: str) -> None:
     """The rule that translates, the routes and conntrack's entries, as the kernel's own commands show them."""
     translated = only(journey, Action.DNAT)
