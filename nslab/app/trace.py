@@ -207,7 +207,8 @@ def _journey(traced: Traced, begin: str, aim: TraceTarget, names: tuple[NameAske
     filtering = {count.host for count in seen.observation.counts if count.name == RP_FILTERED}
     authors = Authors(lab.name, traced.state, seen.listed, made_besides(lab) or BY_HAND)
     answered = {(one.host, one.address): one.by for one in seen.observation.answered}
-    known = Known(lab.name, seen.routes, seen.observation.mtus or {}, authors, sent, filtering, answered)
+    silent = {(one.host, one.address): f"{one}" for one in seen.observation.unanswered}
+    known = Known(lab.name, seen.routes, seen.observation.mtus or {}, authors, sent, filtering, answered, silent)
     every = (*hops(seen.there, known), *hops(seen.back, known))
     end = end_of(seen.observation, every)
     cause, differing = "", tuple[str, ...]()

@@ -135,15 +135,17 @@ def _ended(station: Station, known: Known) -> Iterator[Hop]:
 
 def _lost(station: Station, route: RouteTaken, known: Known) -> Hop:
     question = asked(station)
-    by = "" if route.error else known.authors.of_route(station.host, route)
     over = route.kind == "unicast" and _ttl(station) <= 1
-    why = TTL_OVER if over else f"no rule that the kernel traces drops it; route {route}"
+    next_hop = route.via or question.header.target
+    silent = "" if route.error or over else known.silent.get((station.host, next_hop), "")
     # From Linux 6.14, a look-up that rp_filter refuses has a blackhole's error.
     filtered = route.error == BLACKHOLE and station.host in known.filtering
-    cause = RP_FILTER if filtered else route.error or why
+    why = RP_FILTER if filtered else route.error or silent or (TTL_OVER if over else "")
+    ask = commands.neighbours(known.lab, station.host, next_hop) if silent else commands.route(known.lab, question)
     return Hop(
-        station.host, Action.LOST, question.header, dev=station.iif, cause=cause, by="" if over else by,
-        mark=question.mark, command=commands.route(known.lab, question),
+        station.host, Action.LOST, question.header, dev=station.iif, mark=question.mark, command=ask,
+        cause=why or f"no rule that the kernel traces drops it; route {route}",
+        by="" if why else known.authors.of_route(station.host, route),
     )  # fmt: skip
 
 

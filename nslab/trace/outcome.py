@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nslab.objects.names import host
 from nslab.probes.evidence import Sighting, Trail, What
 from nslab.trace.ending import described, ending
-from nslab.trace.hops import Action, End, Hop
+from nslab.trace.hops import NO_FORWARDING, NO_FORWARDING_THERE, Action, End, Hop
 from nslab.trace.words import trouble
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ def why(seen: WatchedPacket, hops: Sequence[Hop], target: str) -> str:
     if end.refused and end.host == target:
         return f"{sentence}: it has the address, and nothing listens there on port {end.port}"
     if lost := next((hop for hop in hops if hop.action is Action.LOST), None):
-        counted = "; ".join(end.because) if end.host == lost.host else ""
+        is_exact = lost.cause in (NO_FORWARDING, NO_FORWARDING_THERE)  # the counter is one for both
+        counted = "; ".join(end.because) if end.host == lost.host and not is_exact else ""
         return f"{lost.host} does not pass {'the reply' if lost.reply else 'it'} on: {counted or lost.cause}"
     return sentence
 

@@ -469,7 +469,18 @@ LOST = {
         ("node1", Action.LOST), ("node1 does not pass it on: a blackhole route drops it", "node1 has no route to ONE")),
     "no forwarding": Lost(
         "node1", "sysctl -qw net.ipv4.ip_forward=0", "", End.LOST,
-        ("node1", Action.LOST), ("node1 does not pass it on: it does not forward", "ip_forward = 0 instead of 1")),
+        ("node1", Action.LOST), (
+            "node1 does not pass it on: it does not forward (ip_forward is 0)", "ip_forward = 0 instead of 1")),
+    "no forwarding at one interface": Lost(
+        "node1", "sysctl -qw net.ipv4.conf.tunl0.forwarding=0", "", End.LOST, ("node1", Action.LOST),
+        ("node1 does not pass it on: it does not forward what comes in there (the interface's forwarding is 0)",)),
+    "a route that says unreachable": Lost(
+        "node2", "ip route add unreachable ONE", "ip route del unreachable ONE", End.UNREACHABLE,
+        ("node2", Action.LOST), ("node2 does not pass it on: a route of its says unreachable",)),
+    "nobody answers a node": Lost(
+        "node1", "ip route replace ONE via 192.168.59.99 dev eth0 onlink", "ip route del ONE", End.LOST,
+        ("node1", Action.LOST), ("node1 does not pass it on: nobody answers its ARP requests for 192.168.59.99 on eth0",
+        "seen: node1 does not pass it on (nobody answers its ARP requests")),
     "rp_filter": Lost(
         "node1", "ip route add BOX dev @TWO1; sysctl -qw net.ipv4.conf.tunl0.rp_filter=1 net.ipv4.conf.all.rp_filter=1",
         "ip route del BOX dev @TWO1", End.LOST,
