@@ -34,7 +34,7 @@ from nslab.trace.authors import BY_HAND, Authors
 from nslab.trace.denied import denied
 from nslab.trace.deviation import deviation
 from nslab.trace.ending import RP_FILTERED
-from nslab.trace.endpoints import names_to_ask, resolved, source, target
+from nslab.trace.endpoints import names_to_ask, resolved, sized, source, target
 from nslab.trace.hops import End, Journey
 from nslab.trace.journey import hops
 from nslab.trace.known import Known
@@ -68,14 +68,14 @@ class _Seen:
     listed: Mapping[RulePlace, Collection[str]]
 
 
-def trace(name: str, sender: str, to: str, kind: Kind | None = None) -> Journey:
+def trace(name: str, sender: str, to: str, kind: Kind | None = None, size: int = 0) -> Journey:
     """Send a real packet in a running lab and return its journey; of TCP, a connection whose SYN is followed.
 
     `sender`, `to`: see `nslab.trace.endpoints`; UsageError if the lab has no such end. `kind`: None for what the target
-    speaks (TCP, if it says nothing).
+    speaks (TCP, if it says nothing). `size`: of the IP packet in bytes, which no host may fragment; 0: a small one.
     """
     with tracing(name) as tracer:
-        return tracer.trace(sender, to, kind, last=True)
+        return tracer.trace(sender, to, kind, size, last=True)
 
 
 @contextmanager
@@ -106,11 +106,11 @@ class Tracer:
         """Close what is open; the last rule of ours is gone then."""
         self._opened.close()
 
-    def trace(self, sender: str, to: str, kind: Kind | None = None, *, last: bool = False) -> Journey:
+    def trace(self, sender: str, to: str, kind: Kind | None = None, size: int = 0, *, last: bool = False) -> Journey:
         """The journey of one packet; see the function `trace`. `last`: no other will follow."""
         traced = self._as_it_is()
         lab, spaces = traced.lab, self._spaces
-        begin, aim = source(lab, sender), target(lab, to, kind)
+        begin, aim = source(lab, sender), sized(target(lab, to, kind), size)
         names = _asked_names(spaces, lab, begin, aim)
         if names and not names[-1].addresses:
             raise _no_address(lab.name, sender, aim, names)
@@ -162,7 +162,7 @@ def _asked_names(spaces: Namespaces, lab: Lab, begin: str, aim: TraceTarget) -> 
 
 def _watched(spaces: Namespaces, instruments: Instruments, traced: Traced, begin: str, aim: TraceTarget) -> _Seen:
     assert aim.address
-    lab, conversation = traced.lab, Conversation(begin, aim.address, aim.kind, aim.port)
+    lab, conversation = traced.lab, Conversation(begin, aim.address, aim.kind, aim.port, aim.size)
     observation = watch(spaces, instruments, lab.name, conversation, _relays(lab, aim))
     there, back = both_ways(observation)
     relay = [one for what in (What.REQUEST, What.REPLY) for one in stations(observation.relayed, (), what)]

@@ -38,6 +38,11 @@ def route_cause(first: RouteTaken | None, route: RouteTaken) -> str:
     return f"route {first}; after DNAT {route}"
 
 
+def too_big(length: int, dev: str, mtu: int) -> str:
+    """The cause of a loss, of which the sender is told: no host may fragment the packet. Both in bytes."""
+    return f"its {length} bytes are more than the MTU of {dev}, {mtu}"
+
+
 class Action(StrEnum):
     """What a host did."""
 

@@ -9,7 +9,7 @@ from nslab.dataclass import replace
 from nslab.objects.names import SWITCH
 from nslab.probes.evidence import What
 from nslab.trace import commands
-from nslab.trace.hops import BLACKHOLE, RP_FILTER, TTL_OVER, Accepted, Action, Hop, route_cause
+from nslab.trace.hops import BLACKHOLE, RP_FILTER, TTL_OVER, Accepted, Action, Hop, route_cause, too_big
 from nslab.trace.stations import PREROUTING, asked, asked_first
 from nslab.trace.translations import path, translations, undone_for_the_sender
 
@@ -135,18 +135,27 @@ def _ended(station: Station, known: Known) -> Iterator[Hop]:
 
 def _lost(station: Station, route: RouteTaken, known: Known) -> Hop:
     question = asked(station)
-    over = route.kind == "unicast" and _ttl(station) <= 1
     next_hop = route.via or question.header.target
-    silent = "" if route.error or over else known.silent.get((station.host, next_hop), "")
-    # From Linux 6.14, a look-up that rp_filter refuses has a blackhole's error.
-    filtered = route.error == BLACKHOLE and station.host in known.filtering
-    why = RP_FILTER if filtered else route.error or silent or (TTL_OVER if over else "")
-    ask = commands.neighbours(known.lab, station.host, next_hop) if silent else commands.route(known.lab, question)
+    why = _cause(station, route, known)
+    silent = known.silent.get((station.host, next_hop), "")
     return Hop(
-        station.host, Action.LOST, question.header, dev=station.iif, mark=question.mark, command=ask,
-        cause=why or f"no rule that the kernel traces drops it; route {route}",
-        by="" if why else known.authors.of_route(station.host, route),
+        station.host, Action.LOST, question.header, dev=station.iif, mark=question.mark,
+        cause=why or silent or f"no rule that the kernel traces drops it; route {route}",
+        by="" if why or silent else known.authors.of_route(station.host, route),
+        command=commands.route(known.lab, question) if why or not silent
+        else commands.neighbours(known.lab, station.host, next_hop),
     )  # fmt: skip
+
+
+def _cause(station: Station, route: RouteTaken, known: Known) -> str:
+    """Why routing passes a packet no further; "" if it tells of no cause."""
+    # From Linux 6.14, a look-up that rp_filter refuses has a blackhole's error.
+    if route.error == BLACKHOLE and station.host in known.filtering:
+        return RP_FILTER
+    if route.error or route.kind != "unicast":
+        return route.error
+    length, mtu = station.entered.length, known.mtus.get((station.host, route.dev), 0)
+    return TTL_OVER if _ttl(station) <= 1 else too_big(length, route.dev, mtu) if length > mtu > 0 else ""
 
 
 def _ttl(station: Station) -> int:

@@ -536,6 +536,24 @@ def test_a_lost_packet_is_followed_to_where_it_ends(lab: Lab, name: str) -> None
         assert seen == "nothing more" or seen.startswith(f"{last.host} ")
 
 
+def test_a_packet_that_is_too_big_for_a_link(lab: Lab) -> None:
+    line = f"ip link set $(ip -o route get {address(lab, 'one')} | sed 's/.* dev //; s/ .*//') mtu 1000"
+    run(lab, "node1", line)
+    try:
+        lost = trace(lab.name, "box", "one", Kind.ICMP, 1001)
+        small = trace(lab.name, "box", "one:8081", Kind.UDP, 1000)
+    finally:
+        up(lab)
+    assert (lost.end, actions(lost)[-1], actions(lost, reply=True)[0]) == (End.UNREACHABLE, "lost", "send")
+    assert "its 1001 bytes are more than the MTU of cali" in lost.why
+    assert lost.deviation.startswith("the lab's state predicts: node1 forwards it to cali")
+    assert (small.end, small.deviation) == (End.DELIVERED, "")
+    assert {hop.header.length for hop in small.hops if not hop.reply} == {1000}
+    for journey in (trace(lab.name, "box", "one", Kind.ICMP, 1481), *predict(lab.name, "box", "one", Kind.ICMP, 1481)):
+        assert (journey.end, journey.why) == (End.UNREACHABLE, "box sends nothing: Message too long")
+        assert journey.deviation == ""
+
+
 def test_an_icmp_error_has_its_own_way_back(lab: Lab) -> None:
     run(lab, "node1", f"iptables -I FORWARD -d {address(lab, 'one')} -j REJECT --reject-with icmp-host-prohibited")
     try:

@@ -56,6 +56,7 @@ const KOREAN_CAUSES = [
   [/^nobody answers its ARP requests for (\S+) on (\S+)$/, "$2에서 $1의 ARP 요청에 아무도 답하지 않습니다"],
   [/^a route of its says unreachable$/, "경로가 unreachable입니다"],
   [/^a route of its says prohibit$/, "경로가 prohibit입니다"],
+  [/^its (\d+) bytes are more than the MTU of (\S+), (\d+)$/, "$1바이트는 $2의 MTU $3보다 큽니다"],
   [/^its TTL is over$/, "TTL이 다했습니다"],
   [/^policy DROP of chain (\S+) \(table (.+)\)$/, "체인 $1의 정책 DROP(테이블 $2)"],
   [/^no program takes it from the queue of (.+)$/, "큐에서 꺼내는 프로그램이 없습니다: $1"],

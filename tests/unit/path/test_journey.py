@@ -17,7 +17,7 @@ from nslab.probes.evidence import Conversation, Count, What
 from nslab.probes.probe import Kind
 from nslab.trace.authors import BY_HAND, Authors
 from nslab.trace.chances import chances
-from nslab.trace.endpoints import names_to_ask, source, target
+from nslab.trace.endpoints import TraceTarget, names_to_ask, sized, source, target
 from nslab.trace.hops import BLACKHOLE, RP_FILTER, TTL_OVER, Action, End
 from nslab.trace.journey import hops
 from nslab.trace.known import Known
@@ -111,6 +111,17 @@ def test_a_chain_that_drops_what_a_bridge_forwards_is_named() -> None:
     assert len(stations(passed, [replace(crossed, visits=())], What.REQUEST)) == 1  # a copy, flooded to all ports
     found = stations(passed, [crossed], What.REQUEST)
     assert [(hop.host, hop.action.value) for hop in hops(found, known(*found))] == [("pod", "send"), ("node", "drop")]
+
+
+def test_a_size_is_for_what_can_have_it() -> None:
+    datagram = TraceTarget("b", Kind.UDP, SERVER, 9)
+    assert sized(datagram, 1500).size == 1500
+    assert sized(replace(datagram, kind=Kind.TCP), 0).size == 0
+    for wrong, size in (
+        (replace(datagram, kind=Kind.TCP), 60), (replace(datagram, port=53), 60), (datagram, 48), (datagram, 1 << 16)
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match="--size"):
+            sized(wrong, size)
 
 
 def test_routing_is_asked_with_the_new_target_and_the_old_source() -> None:

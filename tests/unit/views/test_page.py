@@ -32,6 +32,7 @@ from nslab.trace.hops import (
     Action,
     End,
     Journey,
+    too_big,
 )
 from nslab.views import page as package
 from nslab.views.graph.model import Role
@@ -234,6 +235,7 @@ CAUSES = (
     "route default dev eth0; after DNAT 10.0.0.0/24 dev tunl0", "cali0 to eth0", "10.0.0.1 is at ee:ee:ee:ee:ee:ee",
     "no program takes it from the queue of filter FORWARD",
     "no rule that the kernel traces drops it; route 10.0.0.0/24 dev eth0", NO_FORWARDING_THERE,
+    too_big(1500, "tunl0", 1480),
     f"{Unanswered('node1', 'cbr0', IPv4Address('10.0.0.7'))}", f"node1 does not pass the reply on: {NO_ROUTE}",
     *(described([one]) for one in (
         Ending("a"), Ending("a", "eth0", because=("x",)), Ending("a", "eth0", leaving=True, back=True),
