@@ -22,6 +22,7 @@ from nslab.linux.tracing.instruments import Instruments
 from nslab.linux.tracing.names import NO_ANSWER, ask_names
 from nslab.linux.tracing.relays import Relays
 from nslab.linux.tracing.routing import routes_taken
+from nslab.linux.tracing.tunnel_entries import taken_back
 from nslab.linux.tracing.watch import watch
 from nslab.linux.visits import visiting
 from nslab.objects.names import netns
@@ -111,11 +112,12 @@ class Tracer:
         traced = self._as_it_is()
         lab, spaces = traced.lab, self._spaces
         begin, aim = source(lab, sender), sized(target(lab, to, kind), size)
-        names = _asked_names(spaces, lab, begin, aim)
-        if names and not names[-1].addresses:
-            raise _no_address(lab.name, sender, aim, names)
-        aim = resolved(lab, aim, names[-1].addresses[0], kind) if names else aim
-        seen = _watched(spaces, self._instruments, traced, begin, aim)
+        with taken_back(spaces, lab.name, [netns(lab.name, node.name) for node in lab.nodes]):
+            names = _asked_names(spaces, lab, begin, aim)
+            if names and not names[-1].addresses:
+                raise _no_address(lab.name, sender, aim, names)
+            aim = resolved(lab, aim, names[-1].addresses[0], kind) if names else aim
+            seen = _watched(spaces, self._instruments, traced, begin, aim)
         if last:
             self._instruments.begin_to_close()
         return _journey(traced, begin, aim, names, seen)

@@ -604,6 +604,25 @@ def test_it_leaves_nothing_behind(lab: Lab) -> None:
     assert (invalid(), servers()) == (dropped, ""), "the reset found its connection"
 
 
+def test_it_leaves_no_entry_of_ip_in_ip_but_what_was_there(lab: Lab) -> None:
+    def entries() -> list[bool]:
+        return ["unknown  4 " in run(lab, host, "conntrack -L 2>/dev/null") for host in ("node1", "node2")]
+
+    def forget() -> None:
+        for host in ("node1", "node2"):
+            run(lab, host, "conntrack -D -p 4 2>/dev/null || true")
+
+    forget()
+    for to in ("svc/one", "one.default.svc.cluster.local:80"):
+        assert "encapsulate" in actions(trace(lab.name, "box", to))
+        assert entries() == [False, False]
+    run(lab, "box", f"ping -c 1 -W 2 {address(lab, 'one')}")
+    assert entries() == [True, True]
+    trace(lab.name, "box", "svc/one")
+    assert entries() == [True, True]
+    forget()
+
+
 def test_it_leaves_no_entry_of_its_tunnel_s_packets(lab: Lab) -> None:
     configured(lab, "iptables", "VXLAN")
     try:
