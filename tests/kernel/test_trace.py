@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -552,6 +553,23 @@ def test_a_packet_that_is_too_big_for_a_link(lab: Lab) -> None:
     for journey in (trace(lab.name, "box", "one", Kind.ICMP, 1481), *predict(lab.name, "box", "one", Kind.ICMP, 1481)):
         assert (journey.end, journey.why) == (End.UNREACHABLE, "box sends nothing: Message too long")
         assert journey.deviation == ""
+
+
+def test_a_server_that_leaves_datagrams_unread(lab: Lab) -> None:
+    mute = (
+        "import socket; s = socket.socket(2, 2); s.setsockopt(1, 8, 1); s.bind(('', 9000)); "
+        "[s.sendto(bytes(1000), ('127.0.0.1', 9000)) for _ in range(9)]; print(flush=True); input()"
+    )
+    argv = ["ip", "netns", "exec", netns(lab.name, "one"), sys.executable, "-c", mute]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdout
+        server.stdout.readline()
+        journey = trace(lab.name, "box", "one:9000", Kind.UDP)
+        server.kill()
+    assert journey.why == (
+        "it comes in at one's eth0, and one does not answer: "
+        "meanwhile its server left datagrams unread until there was no room for more"
+    )
 
 
 def test_an_icmp_error_has_its_own_way_back(lab: Lab) -> None:
