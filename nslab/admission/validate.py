@@ -11,6 +11,7 @@ from nslab.admission import (
     validate_affinity,
     validate_controllers,
     validate_cron_jobs,
+    validate_host_ports,
     validate_objects,
     validate_pods,
     validate_policies,
@@ -212,6 +213,7 @@ Check: TypeAlias = Callable[[Documents], Iterator[FieldError]]
 CHECKS_WITHOUT_LAB: tuple[Check, ...] = (
     validate_pods.pods,
     validate_pods.containers,
+    validate_host_ports.host_ports,
     validate_security.rights,
     validate_objects.services,
     validate_objects.slices,
@@ -228,6 +230,7 @@ CHECKS: tuple[Check, ...] = (
     networks,
     settings,
     plugins.plugins,
+    validate_host_ports.mapped_once,
     hosts,
     validate_subnets.machine_addresses,
     validate_subnets.routers,

@@ -9,7 +9,8 @@ from nslab.api.sentences import duplicate, of_object
 from nslab.api.words import counted, shown
 from nslab.errors import FieldError, FieldPath
 from nslab.lab import views
-from nslab.lab.defaults import REQUEST, room
+from nslab.lab.defaults import REQUEST
+from nslab.lab.scheduling import room
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,6 +136,8 @@ def addresses(found: Documents) -> Iterator[FieldError]:
     for one in found.pods:
         path: FieldPath = (*one.path, "metadata", "annotations", REQUEST)
         pod: Pod = one.view
+        if pod.host_network:
+            continue  # the node's address is its own
         asks = any(name == REQUEST for name, _ in pod.annotations)
         if asks and not rules.requests:
             yield FieldError(path, f"{lab.plugin} allocates addresses in turn and does not read {REQUEST}; remove it")
@@ -165,7 +168,7 @@ def addresses(found: Documents) -> Iterator[FieldError]:
 
 def enough_room(found: Documents) -> Iterator[FieldError]:
     """A node has no more pods than its podCIDR has addresses for them."""
-    lab, load = found.lab, Counter(one.view.node for one in found.pods)
+    lab, load = found.lab, Counter(one.view.node for one in found.pods if not one.view.host_network)
     for index, node in enumerate(lab.nodes):
         if not node.pod_cidr or not node.name:
             continue

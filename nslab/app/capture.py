@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from nslab.api.words import nearest, shown, some
+from nslab.compiler.addresses import host_used
 from nslab.dataclass import dataclass
 from nslab.errors import UsageError
 from nslab.linux.capture import InterfaceCapture, interfaces
@@ -112,8 +113,9 @@ def capturing(name: str, where: Sequence[str] = (), expression: str = "") -> Ite
     """
     with ExitStack() as opened:
         with visiting(name), Namespaces() as spaces:
-            stored_lab(name)
-            capture = InterfaceCapture(_chosen(name, interfaces(spaces, named(name)), where))
+            lab = stored_lab(name)
+            hosts = [host_used(lab, host_of(word)) for word in where]
+            capture = InterfaceCapture(_chosen(name, interfaces(spaces, named(name)), hosts))
             opened.enter_context(capture).open(spaces, name, expression)
         yield Capturing(capture)
 

@@ -31,6 +31,7 @@ from nslab.compiler import compile_lab
 from nslab.compiler.addresses import pod_netns
 from nslab.compiler.placement import adopted, assign_addresses
 from nslab.compiler.pods import sandbox
+from nslab.compiler.portmap import udp_ports
 from nslab.compiler.services import watched
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass, field, replace
@@ -41,7 +42,7 @@ from nslab.lab.termination import key, with_terminating, without, without_termin
 from nslab.lab.types import ProxyMode
 from nslab.linux import owned, signals
 from nslab.linux.cni.plugins import Plugins
-from nslab.linux.flows import forget_flows, translating
+from nslab.linux.flows import forget_flows, forget_udp, translating
 from nslab.linux.kernel import LinuxKernel
 from nslab.linux.netns import folder
 from nslab.linux.processes.control import ControlAbsent, ControlClient
@@ -257,7 +258,10 @@ class Transition:
             signals.check()
 
         self._apply(drift.plan, before)
-        if not self.fresh and self.written_by is WrittenBy.NSLAB:
+        if self.written_by is WrittenBy.COMPONENTS:
+            new = udp_ports(drift.lab) - udp_ports(self.kept[0])
+            forget_udp(self.spaces, sorted((ns, port) for ns, port, _ in new))
+        elif not self.fresh:
             forget_flows(self.spaces, translating(drift.plan))
         self.kernel.wait_until_up()
         self.progress(total, total)

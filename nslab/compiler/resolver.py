@@ -18,7 +18,9 @@ NDOTS = ("ndots", "5")
 def resolv_conf(lab: Lab, pod: Pod) -> str:
     """The pod's resolv.conf for its dnsPolicy and dnsConfig; "" if neither names a name server."""
     settings = pod.dns
-    clusters = lab.dns_address is not None and settings.policy not in OWN_POLICIES
+    # With the node's network, only ClusterFirstWithHostNet means the cluster's DNS.
+    policy = "Default" if pod.host_network and settings.policy == "ClusterFirst" else settings.policy
+    clusters = lab.dns_address is not None and policy not in OWN_POLICIES
     below = f"svc.{DOMAIN}"
     servers = dict.fromkeys((*((str(lab.dns_address),) if clusters else ()), *settings.nameservers))
     searches = dict.fromkeys((*((f"{pod.namespace}.{below}", below, DOMAIN) if clusters else ()), *settings.searches))

@@ -241,12 +241,14 @@ def _in_order(new: Lab, pods: Mapping[str, Sequence[Pod]]) -> list[Pod]:
 
 def _within_room(lab: Lab, kept: Lab) -> Lab:
     """The lab without new pods of controllers for which their nodes have no addresses yet."""
-    had = {key(pod): pod.node for pod in kept.pods}
+    had = {key(pod): pod.node for pod in kept.pods if not pod.host_network}
     rooms = {one.name: _room(lab, one) for one in lab.nodes}
-    load = Counter(had.values()) + Counter(pod.node for pod in lab.pods if key(pod) not in had and not pod.owner)
+    load = Counter(had.values()) + Counter(
+        pod.node for pod in lab.pods if key(pod) not in had and not (pod.owner or pod.host_network)
+    )
     stay, rolling = [], frozenset[str]()
     for pod in lab.pods:
-        if key(pod) not in had and pod.owner:
+        if key(pod) not in had and pod.owner and not pod.host_network:
             load[pod.node] += 1
             if load[pod.node] > rooms[pod.node]:
                 rolling = rolling or _rolling(lab)

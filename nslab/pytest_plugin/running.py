@@ -13,7 +13,7 @@ from nslab.app.drift import drift_of
 from nslab.app.probe import probe
 from nslab.app.trace import trace
 from nslab.app.up import up
-from nslab.compiler.addresses import address_of
+from nslab.compiler.addresses import address_of, host_used, network_host
 from nslab.dataclass import replace
 from nslab.linux import owned
 from nslab.linux.netns import folder
@@ -103,10 +103,13 @@ class RunningLab:
     def _pods(self, wanted: Callable[[str], bool]) -> list[Host]:
         pods = [(pod_host(pod.namespace, pod.name), pod) for pod in self.desired.pods]
         return [
-            Host(self.name, host, address_of(pod), self._machines, tuple(one.name for one in pod.containers), pod.node)
+            Host(
+                self.name, host, address_of(pod), self._machines, tuple(one.name for one in pod.containers), pod.node,
+                network_host(pod),
+            )
             for host, pod in pods
             if wanted(host)
-        ]
+        ]  # fmt: skip
 
     def _machine(self, kind: str, name: str, known: Mapping[str, IPv4Address]) -> Host:
         return Host(self.name, name, known[name], self._machines) if name in known else self._no(kind, name, known)
@@ -163,7 +166,8 @@ class RunningLab:
         `host`: any host, also the switch. AssertionError if its exit status is not 0.
         """
         __tracebackhide__ = True
-        argv = [restore.program("ip"), "netns", "exec", netns(self.name, host), "sh", "-c", line]
+        ns = netns(self.name, host_used(self.desired, host))
+        argv = [restore.program("ip"), "netns", "exec", ns, "sh", "-c", line]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False)
         if done.returncode:
             output = f"{done.stdout}{done.stderr}".rstrip()
