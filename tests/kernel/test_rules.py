@@ -81,13 +81,18 @@ def test_watching_shows_each_hit(lab: OwnLab) -> None:
     assert watching.stderr
     assert "watching the rules of node1" in watching.stderr.readline()
     assert lab.talks(pod, WEB, 80)
-    hit = json.loads(watching.stdout.readline())
-    assert (hit["service"], hit["packets"], hit["table"]) == ("default/web:http", 1, "nat")
+    hits = [json.loads(watching.stdout.readline())]
+    assert (hits[0]["service"], hits[0]["packets"], hits[0]["table"]) == ("default/web:http", 1, "nat")
+    while not _translated(hits):
+        hits.append(json.loads(watching.stdout.readline()))
     watching.send_signal(signal.SIGINT)
     output, said = watching.communicate(timeout=30)
     assert (watching.returncode, said) == (0, "")
-    seen = [hit, *map(json.loads, output.splitlines())]
-    assert len([one for one in seen if "DNAT --to-destination" in one["rule"]]) == 1
+    assert len(_translated([*hits, *map(json.loads, output.splitlines())])) == 1
+
+
+def _translated(hits: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [hit for hit in hits if "DNAT --to-destination" in hit["rule"]]
 
 
 def test_what_is_not_there(lab: OwnLab) -> None:

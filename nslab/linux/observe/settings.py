@@ -70,18 +70,19 @@ def paths() -> list[str]:
 
 
 def read_settings(names: Iterable[str]) -> dict[str, str]:
-    """The texts of settings in this thread's namespace; one that cannot be read is left out."""
-    found = {}
-    for name in names:
-        if (text := setting(name)) is not None:
-            found[name] = text
-    return found
-
-
-def setting(path: str) -> str | None:
-    """A setting of this thread's namespace; None, if its interface is gone, or it can only be written."""
+    """The texts of settings in this thread's namespace; those that cannot be read are left out."""
+    # Opened once: whoever looks for `net` in /proc/sys passes the `net` of each namespace of the machine.
+    net = os.open("/proc/sys/net", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        descriptor = os.open(f"/proc/sys/{path}", os.O_RDONLY | os.O_CLOEXEC)
+        return {name: text for name in names if (text := _text(net, name.removeprefix("net/"))) is not None}
+    finally:
+        os.close(net)
+
+
+def _text(net: int, path: str) -> str | None:
+    """A setting's text; None, if its interface is gone, or it can only be written."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=net)
     except OSError:
         return None
     try:
@@ -94,11 +95,11 @@ def setting(path: str) -> str | None:
 
 def settings(place: ObservedNamespace) -> Found:
     """The lab's settings, and the other settings that have changed, if these were read."""
-    if place.ns not in place.settings:
-        return sysctl.seen(place.known, setting), ()
     ours = sysctl.paths(place.known)
-    strays = (*_of_namespace(place, ours), *_of_interfaces(place, ours))
-    return [*sysctl.seen(place.known, setting), *strays], ()
+    found: list[KernelObject] = [*sysctl.seen(place.known, read_settings(ours).get)]
+    if place.ns in place.settings:
+        found += (*_of_namespace(place, ours), *_of_interfaces(place, ours))
+    return found, ()
 
 
 def _of_namespace(place: ObservedNamespace, ours: set[str]) -> Iterator[KernelObject]:
