@@ -24,14 +24,14 @@ from typing import TYPE_CHECKING
 from nslab import engine
 from nslab.app.drift import as_seen, compare, standing
 from nslab.app.published import published, unwritten
-from nslab.app.replaced import NOTHING, ended_by, is_run, times_to_end, until_ended
+from nslab.app.replaced import NOTHING, ended_by, is_run, times_to_end, unnamed_by, until_ended
 from nslab.app.started import started, unready
 from nslab.app.terminating import ended
 from nslab.compiler import compile_lab
 from nslab.compiler.addresses import pod_netns
 from nslab.compiler.placement import adopted, assign_addresses
 from nslab.compiler.pods import sandbox
-from nslab.compiler.portmap import udp_ports
+from nslab.compiler.portmap import new_udp_ports
 from nslab.compiler.services import watched
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass, field, replace
@@ -50,7 +50,6 @@ from nslab.linux.processes.stopped import resume
 from nslab.linux.stored_lab import StoredLab
 from nslab.linux.timeouts import scaled
 from nslab.objects.attachment import Attachment
-from nslab.objects.namespaces import Netns
 from nslab.objects.plan import Add, Remove, Replace
 from nslab.objects.process import Control, KubeProxy
 
@@ -126,7 +125,7 @@ class Transition:
             self._hold()
             self._make_room()
             drift = self._compare()
-            leaving = held.enter_context(owned.leaving(_leaving(drift)))
+            leaving = held.enter_context(owned.leaving(unnamed_by(drift)))
             self._keep(drift)
             self._withdraw(drift)
             self._terminate(drift)
@@ -259,8 +258,7 @@ class Transition:
 
         self._apply(drift.plan, before)
         if self.written_by is WrittenBy.COMPONENTS:
-            new = udp_ports(drift.lab) - udp_ports(self.kept[0])
-            forget_udp(self.spaces, sorted((ns, port) for ns, port, _ in new))
+            forget_udp(self.spaces, new_udp_ports(self.kept[0], drift.lab))
         elif not self.fresh:
             forget_flows(self.spaces, translating(drift.plan))
         self.kernel.wait_until_up()
@@ -298,7 +296,3 @@ class Transition:
             before = {service.key: service for service in published(self.kept[0])}
             mine = {key: service for key, service in mine.items() if service != before.get(key)}
         return unwritten(self.line.failed, mine)
-
-
-def _leaving(drift: Drift) -> set[str]:
-    return {step.obj.ns for step in drift.plan if isinstance(step, Remove) and isinstance(step.obj, Netns)}

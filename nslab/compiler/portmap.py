@@ -62,8 +62,12 @@ def owners(lab: Lab, node: Node) -> list[tuple[Pod, list[ContainerPort]]]:
     return [(pod, mine) for pod, mine in mapped if mine]
 
 
-def udp_ports(lab: Lab) -> set[tuple[str, int, str]]:
-    """The UDP host ports that lead to pods: the node, the port, the pod's sandbox."""
+def new_udp_ports(before: Lab, after: Lab) -> list[tuple[str, int]]:
+    """The UDP host ports, each with its node's namespace, that lead to pods which had not been there."""
+    return sorted((ns, port) for ns, port, _ in _udp_ports(after) - _udp_ports(before))
+
+
+def _udp_ports(lab: Lab) -> set[tuple[str, int, str]]:
     return {
         (names.netns(lab.name, node.name), port.host_port, container_id(lab, pod))
         for node in lab.nodes

@@ -101,15 +101,15 @@ class RunningLab:
         return replace(found, cluster_ip=found.cluster_ip and LabAddress(found.cluster_ip))
 
     def _pods(self, wanted: Callable[[str], bool]) -> list[Host]:
-        pods = [(pod_host(pod.namespace, pod.name), pod) for pod in self.desired.pods]
+        pods = [
+            (pod_host(pod.namespace, pod.name), pod, tuple(one.name for one in pod.containers))
+            for pod in self.desired.pods
+        ]
         return [
-            Host(
-                self.name, host, address_of(pod), self._machines, tuple(one.name for one in pod.containers), pod.node,
-                network_host(pod),
-            )
-            for host, pod in pods
+            Host(self.name, host, address_of(pod), self._machines, containers, pod.node, network_host(pod))
+            for host, pod, containers in pods
             if wanted(host)
-        ]  # fmt: skip
+        ]
 
     def _machine(self, kind: str, name: str, known: Mapping[str, IPv4Address]) -> Host:
         return Host(self.name, name, known[name], self._machines) if name in known else self._no(kind, name, known)
@@ -166,8 +166,15 @@ class RunningLab:
         `host`: any host, also the switch. AssertionError if its exit status is not 0.
         """
         __tracebackhide__ = True
-        ns = netns(self.name, host_used(self.desired, host))
-        argv = [restore.program("ip"), "netns", "exec", ns, "sh", "-c", line]
+        argv = [
+            restore.program("ip"),
+            "netns",
+            "exec",
+            netns(self.name, host_used(self.desired, host)),
+            "sh",
+            "-c",
+            line,
+        ]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False)
         if done.returncode:
             output = f"{done.stdout}{done.stderr}".rstrip()

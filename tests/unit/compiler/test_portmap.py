@@ -9,7 +9,7 @@ import pytest
 from nslab.admission.load import load, load_with_warnings
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
-from nslab.compiler.portmap import chain_name, container_id, udp_ports
+from nslab.compiler.portmap import chain_name, container_id, new_udp_ports
 from nslab.objects.iptables import Chain
 from nslab.objects.needs import HostFeatures
 
@@ -125,18 +125,16 @@ def test_an_address_of_another_family_is_pointed_out(tmp_path: Path, address: st
     assert [one.partition(",")[0] for one in warnings] == [text]
 
 
-def test_new_udp_ports_are_known_by_their_sandboxes(tmp_path: Path) -> None:
-    file = tmp_path / "lab.yaml"
+def test_udp_ports_are_new_with_their_sandboxes(tmp_path: Path) -> None:
+    file, text = tmp_path / "lab.yaml", LAB.replace("PLUGIN", "calico")
     pod = POD.replace("NAME", "web").replace("PORTS", BOTH)
-    file.write_text(LAB.replace("PLUGIN", "calico") + pod)
-    before = udp_ports(load(file))
-    assert [(ns, port) for ns, port, _ in before] == [("nslab.ports.n1", 5353)]
-    file.write_text(
-        LAB.replace("PLUGIN", "calico") + pod.replace("metadata: {name: web", "metadata: {uid: a, name: web")
-    )
-    assert not before & udp_ports(load(file))
-    file.write_text(LAB.replace("PLUGIN", "kubenet") + pod)
-    assert udp_ports(load(file)) == set()
+    labs = []
+    for written in (text, text + pod, text + pod.replace("{name: web", "{uid: a, name: web")):
+        file.write_text(written)
+        labs.append(load(file))
+    none, one, another = labs
+    assert new_udp_ports(none, one) == new_udp_ports(one, another) == [("nslab.ports.n1", 5353)]
+    assert new_udp_ports(one, one) == new_udp_ports(one, none) == []
 
 
 def test_a_lab_without_host_ports_has_no_chain_of_portmap(tmp_path: Path) -> None:
