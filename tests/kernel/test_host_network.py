@@ -171,6 +171,18 @@ def test_its_containers_are_in_the_nodes_network(hosts: RunningLab) -> None:
     assert "cali" not in hosts.sh("n2", "ip -o link | grep -v @if | cat")
 
 
+def test_a_pod_with_its_own_network_has_its_own_files(hosts: RunningLab) -> None:
+    near = hosts.pod("near")
+    assert near.run("cat", "/etc/hosts").stdout == (
+        "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+        "fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n"
+        f"{near.address}\tnear\n"
+    )
+    assert near.run("cat", "/etc/resolv.conf").stdout == (
+        "search default.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n"
+    )
+
+
 def test_verbs_take_it_for_a_pod(hosts: RunningLab) -> None:
     name = agent(hosts, "n1")
     (row,) = [one for one in json.loads(nslab("ps", hosts.name, "-o", "json").stdout) if one["name"] == name]
