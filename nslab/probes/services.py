@@ -191,7 +191,8 @@ class _Asking:
             at_home = asker.role == "client" and pod == near and self.lab.proxy_mode is not ProxyMode.USERSPACE
             if at_home or keeps_source(self.lab.proxy_mode, service, asker, pod, way):
                 return seen_as(self.lab, self.host, asker, pod)
-            return seen_as(self.lab, self.host, near, pod)
+            # MASQUERADE on lo takes the address of the oldest interface that has one.
+            return None if asker == near == pod else seen_as(self.lab, self.host, near, pod)
 
         answers = self._answers(asker, there, sees)
         sticky = Spread.STICKY if spread_of(self.lab.proxy_mode, self.lab.scheduler, service) is Spread.STICKY else None
