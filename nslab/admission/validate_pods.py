@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from nslab.api.pod_types import Container, Pod
     from nslab.lab.stream import Documents
 
+SMALLEST = 30
+"""The prefix length of the smallest network with two hosts."""
+
 
 def pods(found: Documents) -> Iterator[FieldError]:
     """Each pod has a unique name and a unique uid."""
@@ -173,7 +176,7 @@ def enough_room(found: Documents) -> Iterator[FieldError]:
         if not node.pod_cidr or not node.name:
             continue
         back, free = lab.rules.reserved(node.pod_cidr, lab.encapsulation), room(lab, node.pod_cidr)
-        if load[node.name] > free:
+        if load[node.name] > free and node.pod_cidr.prefixlen <= SMALLEST:
             but = f" ({len(back)} of its addresses reserved: {', '.join(back.values())})" if back else ""
             has = f"{shown(node.name)} has {counted(load[node.name], 'pod')}"
             text = f"{has}, and its podCIDR {node.pod_cidr} holds {free}{but}"
