@@ -164,9 +164,7 @@ def _act(name: str) -> bool:
 
 
 def _sweep(name: str) -> None:
-    done = _change(name, "apply", lambda lab: (lab, ()), QUIET, leave=True, wait=False)
-    if done.drift.lab.pending:  # one may have waited for a port of what has ended
-        _change(name, "apply", lambda lab: (lab, ()), QUIET, leave=True, wait=False)
+    _change(name, "apply", lambda lab: (lab, ()), QUIET, leave=True, wait=False)
 
 
 def _kubectl(

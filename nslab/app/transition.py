@@ -37,6 +37,7 @@ from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass, field, replace
 from nslab.errors import NslabError
 from nslab.lab.creation import with_creation
+from nslab.lab.scheduling import with_waiting
 from nslab.lab.status import merge_status, with_released
 from nslab.lab.termination import key, with_terminating, without, without_terminating
 from nslab.lab.types import ProxyMode
@@ -165,7 +166,7 @@ class Transition:
             before = without(self.kept[0], gone) if self.leave else without_terminating(self.kept[0])
             lab = merge_status(without(lab, gone), before)
             lab = with_terminating(lab, before, time.time(), self.grace) if self.leave else lab
-            lab = with_released(lab, self.kept[0])
+            lab = with_released(with_waiting(lab), self.kept[0])
         lab = with_creation(lab, self.kept[0] if self.kept else None, time.time())
         lab = assign_addresses(lab)
         drift = compare(self.spaces, as_seen(lab, unseen=self.wait), self.kept, self.written_by)

@@ -27,6 +27,7 @@ from nslab.lab.jobs import JOB
 from nslab.lab.network_rules import RULES
 from nslab.lab.node_selector import admitted, labelled
 from nslab.lab.replica_sets import revision
+from nslab.lab.scheduling import with_free_ports
 from nslab.lab.status import renamed
 from nslab.lab.termination import key
 from nslab.lab.types import DAEMON_SET, TEMPLATE_HASH
@@ -71,6 +72,7 @@ def stepped(new: Lab, kept: Lab, report: Report, now: float) -> Lab:
     every = _in_order(new, pods)
     placed, pending = (tuple(pod for pod in every if bool(pod.node) is on_a_node) for on_a_node in (True, False))
     made = _within_room(replace(new, pods=placed, pending=pending, replaced=tuple(replaced)), kept)
+    made = with_free_ports(made, kept)
     return replace(made, replica_sets=(*earlier_replica_sets(made, kept),))
 
 

@@ -57,14 +57,15 @@ REQUEST = "cni.projectcalico.org/ipAddrs"
 def complete(found: Documents, *, expanded: bool = False) -> None:
     """Fill in missing fields in place; a field stays missing if its range has no free value.
 
-    `expanded`: the pods of controllers are among the objects, and stay as they are.
+    `expanded`: the pods of controllers are among the objects. All pods stay as they are, and those that wait wait.
     """
     _settings(found.lab)
     _machine_addresses(found.lab)
     _pod_cidrs(found.lab)
     add_dns(found)
     complete_objects(found, expanded=expanded)
-    schedule(found)
+    if not expanded:
+        schedule(found)
 
 
 def complete_objects(found: Documents, *, expanded: bool = False) -> None:

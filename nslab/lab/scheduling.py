@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING
 
 from nslab.dataclass import replace
 from nslab.lab.host_ports import PortsInUse, host_ports
+from nslab.lab.network_rules import RULES
 from nslab.lab.node_selector import admits, labelled
+from nslab.lab.termination import key
+from nslab.lab.types import DAEMON_SET
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from ipaddress import IPv4Network
 
     from nslab.api.pod_types import Pod
@@ -22,6 +26,25 @@ if TYPE_CHECKING:
 AFFINITY = "node(s) didn't match Pod's node affinity/selector", "Preemption is not helpful for scheduling"
 PORTS = "node(s) didn't have free ports for the requested pod ports", "No preemption victims found for incoming pod"
 """Why a node does not take a pod, and why it would not if other pods left."""
+
+
+class _Nodes:
+    """What nodes with `labels` have left beside some pods. `rooms`: how many pods each has addresses for."""
+
+    def __init__(self, labels: Mapping[str, Labels], rooms: Mapping[str, int], pods: Iterable[Pod]) -> None:
+        there = [pod for pod in pods if pod.node]
+        self._labels, self._rooms = labels, rooms
+        self._ports, self.load = PortsInUse(there), Counter(pod.node for pod in there)
+
+    def place(self, pod: Pod) -> Pod:
+        """A pod on the node that takes it and has the fewest others; on none, if none does."""
+        fit = [name for name, found in self._labels.items() if _obstacle(pod, name, found, self._ports) is None]
+        if not fit:
+            return pod
+        least = min(fit, key=lambda name: (self.load[name] >= self._rooms[name], self.load[name]))
+        self._ports.take(pod, least)
+        self.load[least] += 1
+        return replace(pod, node=least)
 
 
 def schedule(found: Documents) -> None:
@@ -37,25 +60,54 @@ def schedule(found: Documents) -> None:
             holders = (node.name for node in nodes if node.pod_cidr and address in node.pod_cidr)
             one.view = replace(one.view, node=next(holders, ""))
     rooms = [room(found.lab, node.pod_cidr) for node in nodes]
-    load = Counter(one.view.node for one in found.pods)
-    room_of = dict(zip((node.name for node in nodes), rooms, strict=True))
-    labels, ports = labelled(nodes), PortsInUse(one.view for one in found.pods if one.view.node)
+    names = [node.name for node in nodes]
+    there = _Nodes(labelled(nodes), dict(zip(names, rooms, strict=True)), (one.view for one in found.pods))
     for one in waiting:
         if _is_choosy(one.view) and not one.view.node:
-            names = [name for name, mine in labels.items() if _obstacle(one.view, name, mine, ports) is None]
-            if not names:
-                continue
-            least = min(names, key=lambda name: (load[name] >= room_of[name], load[name]))
-            one.view = replace(one.view, node=least)
-            ports.take(one.view, least)
-            load[least] += 1
-    queue = [(load[node.name] >= rooms[i], load[node.name], i) for i, node in enumerate(nodes)]
+            one.view = there.place(one.view)
+    queue = [(there.load[name] >= rooms[i], there.load[name], i) for i, name in enumerate(names)]
     heapq.heapify(queue)
     for one in waiting:
         if not (one.view.node or _is_choosy(one.view)):
             _, count, index = queue[0]
-            one.view = replace(one.view, node=nodes[index].name)
+            one.view = replace(one.view, node=names[index])
             heapq.heapreplace(queue, (count + 1 >= rooms[index], count + 1, index))
+
+
+def with_waiting(lab: Lab) -> Lab:
+    """The lab, in which pods that wait are on the nodes that now take them."""
+    if not lab.pending:
+        return lab
+    rules = RULES[lab.plugin]
+    rooms = {
+        one.name: one.pod_cidr.num_addresses - len(rules.reserved(one.pod_cidr, lab.encapsulation)) for one in lab.nodes
+    }
+    there = _Nodes(labelled(lab.nodes), rooms, lab.pods)
+    pods = [there.place(pod) for pod in lab.pending]
+    placed, pending = (tuple(pod for pod in pods if bool(pod.node) is on_a_node) for on_a_node in (True, False))
+    return replace(lab, pods=(*lab.pods, *placed), pending=pending)
+
+
+def with_free_ports(lab: Lab, kept: Lab) -> Lab:
+    """The lab, in which new pods wait whose host ports others have on their nodes, or have not given back yet.
+
+    `kept`: the lab before. What names its node, as each pod of a DaemonSet does, waits for no other one.
+    """
+    had = {key(pod) for pod in kept.pods}
+    new = [pod for pod in lab.pods if key(pod) not in had and any(host_ports(pod))]
+    if not new:
+        return lab
+    pinned = {one.owner_name for one in lab.controllers if one.template.node or one.kind == DAEMON_SET}
+    ports, waiting = PortsInUse(kept.pods), set[tuple[str, str]]()
+    for pod in new:
+        named = pod.owner in pinned if pod.owner else pod.document.get("spec", {}).get("nodeName")
+        if named or ports.admits(pod, pod.node):
+            ports.take(pod, pod.node)
+        else:
+            waiting.add(key(pod))
+    pending = (replace(pod, node="", assigned=None) for pod in new if key(pod) in waiting)
+    stay = tuple(pod for pod in lab.pods if key(pod) not in waiting)
+    return replace(lab, pods=stay, pending=(*lab.pending, *pending))
 
 
 def room(lab: LabDocument, cidr: IPv4Network | None) -> int:

@@ -234,6 +234,17 @@ def test_a_pod_moves_to_its_nodes_network_and_back(own: RunningLab) -> None:
     assert own.diff() == []
 
 
+def test_a_pod_waits_for_its_port_until_others_have_gone(own: RunningLab) -> None:
+    rival = pod("rival", "n1", ports="{containerPort: 8080, hostPort: 8088}")
+    with pytest.raises(
+        AssertionError, match=r"rival in default is Pending: 0/3 nodes are available: 1 node\(s\) didn't have"
+    ):
+        own.apply(rival.replace("nodeName: n1", "nodeSelector: {kubernetes.io/hostname: n1}"))
+    own.delete("pod/mapped", "pod/loopback")
+    until(lambda: own.sh("client", f"curl -sS -m 5 http://{NODES['n1']}:8088/hostname || true") == "rival")
+    assert own.diff() == []
+
+
 def test_a_new_udp_host_port_forgets_what_conntrack_knew(own: RunningLab) -> None:
     with Namespaces() as spaces:
         spaces.enter(own.client("client").netns)

@@ -10,7 +10,7 @@ from nslab.admission.change import applied, deleted
 from nslab.admission.load import parse, parse_stored, parse_with_warnings
 from nslab.errors import LabFileError
 from nslab.lab.dump import documents, dump
-from nslab.lab.scheduling import unschedulable
+from nslab.lab.scheduling import unschedulable, with_waiting
 
 if TYPE_CHECKING:
     from nslab.lab.types import Lab
@@ -65,9 +65,10 @@ def test_it_waits_for_the_node_with_its_label() -> None:
     )
 
 
-def test_it_is_placed_when_another_has_gone() -> None:
+def test_it_is_placed_when_another_has_gone_and_not_when_it_is_read() -> None:
     lab = deleted(lab_of(pod("a"), pod("b"), pod("c")), ["pod/b"])[0]
-    assert [(one.name, one.node) for one in parse_stored(dump(lab), "kept").pods] == [("a", "n1"), ("c", "n2")]
+    assert parse_stored(dump(lab), "kept") == lab
+    assert [(one.name, one.node) for one in with_waiting(lab).all_pods] == [("a", "n1"), ("c", "n2")]
 
 
 @pytest.mark.parametrize(
