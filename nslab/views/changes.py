@@ -99,7 +99,7 @@ def _pods_and_nodes(lab: Lab) -> dict[str, str]:
     link = network(lab).pod_link
     found = {str(node.pod_cidr): f"the pods of {node.name}" for node in lab.nodes}
     found |= {f"{node.address}/32": node.name for node in lab.nodes}
-    for pod in lab.pods:
+    for pod in (pod for pod in lab.pods if not pod.host_network):
         host = f"pod {names.pod_host(pod.namespace, pod.name)}"
         found |= {f"{address_of(pod)}/32": host, link(pod): host}
     return found
