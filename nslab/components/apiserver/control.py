@@ -86,6 +86,7 @@ class ControlServer:
         self._prewritten_at: set[str] = set()
         self._unwritten = False
         self._policy = ""  # what Felixes are told, as JSON
+        self._policy_generation = 0
         self._policy_written = False  # whether the client has written the rules for it
         self._recall()
         self.socket = serve(loop, f"{run}/{rundir.CONTROL_SOCKET}", self.accept)
@@ -125,6 +126,8 @@ class ControlServer:
                 self.changed(self.controller.status(request["node"], request["pods"]))
             case "watch":
                 self.watchers[peer] = Watcher(request.get("component", KUBE_PROXY), request["node"], peer)
+                if not self._policy and self.watchers[peer].component == FELIX:
+                    self.watchers[peer].dirty = set()
                 self.push()
                 return None
             case "synced":
@@ -155,9 +158,8 @@ class ControlServer:
     @property
     def followed(self) -> bool:
         """Whether all components that watch have acknowledged everything that concerns them."""
-        if not self.generation:
-            return True  # there is nothing to follow yet
-        return all(watcher.followed for watcher in self.watchers.values())
+        # Before the first Services there are none to follow.
+        return all(one.followed for one in (self.watchers.values() if self.generation else self._watching(FELIX)))
 
     def _watching(self, component: str) -> list[Watcher]:
         return [watcher for watcher in self.watchers.values() if watcher.component == component]
@@ -197,7 +199,7 @@ class ControlServer:
         text = json.dumps(policy)
         if policy is not None and (written or text != self._policy):
             self._policy, self._policy_written = text, written
-            self.generation += 1
+            self._policy_generation += 1
             for watcher in self._watching(FELIX):
                 watcher.dirty = None
 
@@ -226,7 +228,9 @@ class ControlServer:
         """Send each idle component what has changed for it. Changes while it works are sent together after that."""
         lines: dict[tuple[str, frozenset[str] | None, bool], tuple[bytes, int, set[str]]] = {}
         for watcher in list(self.watchers.values()):
-            if self.holders or not self.generation or watcher.works or watcher.dirty == set():
+            if self.holders or watcher.works or watcher.dirty == set():
+                continue
+            if watcher.component == KUBE_PROXY and not self.generation:
                 continue
             what = None if watcher.dirty is None else frozenset(watcher.dirty)
             key = watcher.component, what, what is None and watcher.node in self._prewritten_at
@@ -240,8 +244,9 @@ class ControlServer:
     def _update(self, component: str, what: frozenset[str] | None, written: bool) -> tuple[bytes, int, set[str]]:
         """The update for a component, its generation and the keys for the next one."""
         if component == FELIX:
-            begin = f'{{"generation": {self.generation}, "written": {json.dumps(self._policy_written)}, '
-            return f'{begin}"policy": {self._policy or "null"}}}\n'.encode(), self.generation, set()
+            number, written_too = self._policy_generation, json.dumps(self._policy_written)
+            text = f'{{"generation": {number}, "written": {written_too}, "policy": {self._policy}}}\n'
+            return text.encode(), number, set()
         return self._take_over() if written else (self._line(what), self.generation, set())
 
     def _take_over(self) -> tuple[bytes, int, set[str]]:
