@@ -254,6 +254,26 @@ def test_a_stateful_set_that_scales_up_makes_one_pod_after_the_other() -> None:
     assert moved_on(terminating, all_ready(more), NOW) == terminating, "there is one of the name"
 
 
+def test_a_stateful_set_has_scaled_down_before_a_new_template_begins() -> None:
+    lab = running("StatefulSet")
+    fewer = text("StatefulSet", "two").replace("replicas: 4", "replicas: 2")
+    made = stored(stepped(merge_status(applied(lab, fewer)[0], lab), lab, all_ready(lab), NOW))
+    assert (names(made), names(step(made))) == (["web-0", "web-1", "web-2"], ["web-0", "web-1"])
+    leaving = replace(named(lab)[2], owner="", deletion=NOW + 30)
+    terminating = replace(step(made), pods=(*step(made).pods, leaving))
+    assert moved_on(terminating, all_ready(terminating), NOW) == terminating
+    assert args(step(step(made))) == ["one"]
+
+
+def test_a_parallel_stateful_set_has_one_unavailable_pod_at_most() -> None:
+    parallel = "podManagementPolicy: Parallel"
+    lab = running("StatefulSet", parallel)
+    report = {**all_ready(lab), "default/web-1": {"ready": False}}
+    made = apply(lab, "StatefulSet", "two", parallel, report=report)
+    assert args(made) == ["one"] * 4
+    assert args(apply(lab, "StatefulSet", "two", parallel)) == ["one"] * 3
+
+
 def test_deleted_pods_of_a_stateful_set_come_again_in_their_order() -> None:
     lab = running("StatefulSet")
     made = merge_status(deleted(lab, ["pod/web-1", "pod/web-3"])[0], lab)
@@ -320,6 +340,15 @@ def test_a_daemon_set_node_by_node() -> None:
     assert {pod.node for pod in named(lab)} < {"a", "b", "c"}
     bad = step(apply(running("DaemonSet"), "DaemonSet", "bad"))
     assert rounds(bad, "bad") == [["one", "one", "bad"]]
+
+
+def test_a_daemon_set_waits_until_the_old_pod_of_a_node_is_gone() -> None:
+    lab = apply(running("DaemonSet"), "DaemonSet", "two")
+    (gone,) = {pod.node for pod in named(running("DaemonSet"))} - {pod.node for pod in named(lab)}
+    old = next(pod for pod in named(running("DaemonSet")) if pod.node == gone)
+    terminating = replace(lab, pods=(*lab.pods, replace(old, owner="", deletion=NOW + 30)))
+    assert moved_on(terminating, all_ready(lab), NOW) == terminating
+    assert len(args(step(lab))) == 3
 
 
 def test_a_daemon_set_with_a_surge() -> None:
