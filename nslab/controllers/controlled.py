@@ -117,10 +117,10 @@ def is_updated(pod: Pod, label: Mapping[str, str]) -> bool:
 
 
 def by_owner(pods: Iterable[Pod]) -> dict[str, list[Pod]]:
-    """The pods of each controller, by its `owner_name`; none that terminate."""
+    """The pods of each controller, by its `owner_name`; a pod that terminates belongs to none."""
     found: dict[str, list[Pod]] = {}
     for pod in pods:
-        if pod.owner and not pod.deletion:
+        if pod.owner:
             found.setdefault(pod.owner, []).append(pod)
     return found
 

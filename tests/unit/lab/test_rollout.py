@@ -358,6 +358,16 @@ def test_a_daemon_set_with_a_surge() -> None:
     assert found[0] == ["one"] * 3 + ["two"]
     assert min(map(len, found)) == 3
     assert found[-1] == ["two"] * 3
+    assert rounds(apply(running("DaemonSet", strategy), "DaemonSet", "bad", strategy), "bad") == [["one"] * 3 + ["bad"]]
+
+
+def test_a_surge_is_for_nodes_whose_pods_work() -> None:
+    strategy = "updateStrategy: {rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}"
+    lab = running("DaemonSet", strategy)
+    first = named(lab)[0]
+    report = {**all_ready(lab), f"default/{first.name}": {"ready": False}}
+    new = [pod.node for pod in named(apply(lab, "DaemonSet", "two", strategy, report=report))][3:]
+    assert (len(new), first.node in new) == (2, True), "a broken pod's successor takes none of it"
 
 
 @pytest.mark.parametrize("kind", ["ReplicaSet"])
