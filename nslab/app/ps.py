@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nslab.errors import NslabError, UsageError
 from nslab.lab.creation import created
-from nslab.lab.node_selector import unschedulable
+from nslab.lab.scheduling import unschedulable
 from nslab.lab.termination import key
 from nslab.linux import owned, places
 from nslab.linux.netns import folder, labs
@@ -95,8 +95,8 @@ def live_pods(lab: Lab, processes: Sequence[Record]) -> dict[str, dict[str, Any]
         return live_pod(pod, reported.get(key, {}), up, came if sandbox else None)
 
     keys = ((f"{pod.namespace}/{pod.name}", pod) for pod in lab.pods)
-    message = unschedulable(len(lab.nodes))
-    waiting = {f"{pod.namespace}/{pod.name}": pending_pod(pod, message, _created(lab, pod)) for pod in lab.pending}
+    pending = ((pod, unschedulable(lab, pod)) for pod in lab.pending)
+    waiting = {f"{pod.namespace}/{pod.name}": pending_pod(pod, why, _created(lab, pod)) for pod, why in pending}
     return {key: live(key, pod) for key, pod in keys} | waiting
 
 
@@ -106,8 +106,9 @@ def _created(lab: Lab, pod: Pod) -> float:
 
 def unscheduled(lab: Lab, but: Collection[Pod] = ()) -> list[str]:
     """A line about each pod that no node admits, `but` of these."""
-    message, known = unschedulable(len(lab.nodes)), {key(pod) for pod in but}
-    return [f"{pod.name} in {pod.namespace} is Pending: {message}" for pod in lab.pending if key(pod) not in known]
+    known = {key(pod) for pod in but}
+    pending = ((pod, unschedulable(lab, pod)) for pod in lab.pending if key(pod) not in known)
+    return [f"{pod.name} in {pod.namespace} is Pending: {why}" for pod, why in pending]
 
 
 def age(process: Record | None) -> float:

@@ -124,13 +124,14 @@ def inspect(
     Example: nslab inspect calico-two-node/node1
     """
     need_root("inspect")
+    from nslab.compiler.addresses import host_used
     from nslab.linux.netlink import inspect
     from nslab.linux.stored_lab import stored_lab
 
     typed, _, name = host.partition("/")
     lab = running(typed) or typed
-    stored_lab(lab)
-    rows = inspect.inspect(lab, [name] if name else [], routes=output is not Format.TABLE)
+    used = host_used(stored_lab(lab), name)
+    rows = inspect.inspect(lab, [used] if name else [], routes=output is not Format.TABLE)
     if name and not rows:
         raise UsageError(f"{lab} has no host {name!r}")
     listing(rows, output)

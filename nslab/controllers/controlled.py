@@ -29,6 +29,7 @@ from nslab.lab.jobs import JOB
 from nslab.lab.network_rules import RULES
 from nslab.lab.node_selector import admitted, labelled
 from nslab.lab.replica_sets import revision
+from nslab.lab.scheduling import with_free_ports
 from nslab.lab.status import renamed
 from nslab.lab.termination import key
 from nslab.lab.types import DAEMON_SET
@@ -70,6 +71,7 @@ def stepped(new: Lab, kept: Lab, report: Report, now: float) -> Lab:
     every = _in_order(new, pods)
     placed, pending = (tuple(pod for pod in every if bool(pod.node) is on_a_node) for on_a_node in (True, False))
     made = _within_room(replace(new, pods=placed, pending=pending, replaced=tuple(replaced)), kept)
+    made = with_free_ports(made, kept)
     return replace(made, replica_sets=(*earlier_replica_sets(made, kept),))
 
 
@@ -252,12 +254,14 @@ def _in_order(new: Lab, pods: Mapping[str, Sequence[Pod]]) -> list[Pod]:
 
 def _within_room(lab: Lab, kept: Lab) -> Lab:
     """The lab without new pods of controllers for which their nodes have no addresses yet."""
-    had = {key(pod): pod.node for pod in kept.pods}
+    had = {key(pod): pod.node for pod in kept.pods if not pod.host_network}
     rooms = {one.name: _room(lab, one) for one in lab.nodes}
-    load = Counter(had.values()) + Counter(pod.node for pod in lab.pods if key(pod) not in had and not pod.owner)
+    load = Counter(had.values()) + Counter(
+        pod.node for pod in lab.pods if key(pod) not in had and not (pod.owner or pod.host_network)
+    )
     stay, rolling = [], frozenset[str]()
     for pod in lab.pods:
-        if key(pod) not in had and pod.owner:
+        if key(pod) not in had and pod.owner and not pod.host_network:
             load[pod.node] += 1
             if load[pod.node] > rooms[pod.node]:
                 rolling = rolling or _rolling(lab)

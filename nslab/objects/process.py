@@ -33,10 +33,10 @@ $PYTHON -P -c 'import nslab.components' 2>/dev/null || {
 }
 declare -A pause  # the process that holds a pod's namespaces, by the pod's network namespace
 
-pause() {  # NETNS HOSTNAME [OPTIONS OF unshare]: start it, and return when its namespaces exist and have the hostname
+pause() {  # POD HOSTNAME [OPTIONS OF unshare]: start it in $NETNS or the pod's own; return when its namespaces exist
   local ns=$1 host=$2 ready
   read -r ready < <(
-    exec env NSLAB="$ns pause" ip netns exec "$ns" unshare --uts --ipc "${@:3}" \\
+    exec env NSLAB="$ns pause" ip netns exec "${NETNS:-$ns}" unshare --uts --ipc "${@:3}" \\
       sh -c 'hostname "$0" && echo ready && exec sleep infinity </dev/null >/dev/null 2>&1' "$host"
   )
   pause[$ns]=$!
@@ -191,26 +191,25 @@ class TunnelAgent(Supervised):
         return f"process behind {self.dev}"
 
 
-@dataclass(frozen=True, slots=True)
-class KubeProxy(Supervised):
-    """A node's kube-proxy: it watches the API server and writes the node's rules. `settings`: its `Proxy`, as JSON."""
+class NodeComponent(Supervised):
+    """A component that watches the API server and writes a node's rules. `settings`: what it is told, as JSON."""
 
-    role: ClassVar[str] = "kube-proxy"
+    __slots__ = ()
     settings: str
 
     @property
     def description(self) -> str:
-        return "kube-proxy"
+        return self.role
 
     def started(self) -> str:
         return f"{comment(self.description)}: no command to type; what it wrote stays without it"
 
     def request(self) -> dict[str, Any]:
-        return {"what": "KubeProxy", "ns": self.ns, "settings": json.loads(self.settings)}
+        return {"what": "NodeComponent", "ns": self.ns, "role": self.role, "settings": json.loads(self.settings)}
 
     @property
     def label(self) -> str:
-        return "kube-proxy process"
+        return f"{self.role} process"
 
     @property
     def whose(self) -> str:
@@ -219,3 +218,20 @@ class KubeProxy(Supervised):
     @property
     def listed(self) -> tuple[str, str]:
         return "processes", self.label
+
+
+@dataclass(frozen=True, slots=True)
+class KubeProxy(NodeComponent):
+    """A node's kube-proxy, which makes Services reachable. `settings`: its `Proxy`, as JSON."""
+
+    role: ClassVar[str] = "kube-proxy"
+    settings: str
+
+
+@dataclass(frozen=True, slots=True)
+class Felix(NodeComponent):
+    """A node's Felix, which enforces policies. `settings`: its `FelixNode` and the variant of iptables, as JSON."""
+
+    role: ClassVar[str] = "felix"
+    primitives: ClassVar[tuple[str, ...]] = ("rpfilter, CT, multiport",)
+    settings: str

@@ -13,7 +13,7 @@ from nslab.app.drift import drift_of
 from nslab.app.probe import probe
 from nslab.app.trace import trace
 from nslab.app.up import up
-from nslab.compiler.addresses import address_of
+from nslab.compiler.addresses import address_of, network_host
 from nslab.dataclass import replace
 from nslab.linux import owned
 from nslab.linux.netns import folder
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
     from pathlib import Path
 
+    from nslab.api.pod_types import Pod
     from nslab.api.service_types import Service
     from nslab.app.change import Changed
     from nslab.app.drift import Drift
@@ -102,11 +103,11 @@ class RunningLab:
 
     def _pods(self, wanted: Callable[[str], bool]) -> list[Host]:
         pods = [(pod_host(pod.namespace, pod.name), pod) for pod in self.desired.pods]
-        return [
-            Host(self.name, host, address_of(pod), self._machines, tuple(one.name for one in pod.containers), pod.node)
-            for host, pod in pods
-            if wanted(host)
-        ]
+        return [self._pod(host, pod) for host, pod in pods if wanted(host)]
+
+    def _pod(self, host: str, pod: Pod) -> Host:
+        containers = tuple(one.name for one in pod.containers)
+        return Host(self.name, host, address_of(pod), self._machines, containers, pod.node, network_host(pod))
 
     def _machine(self, kind: str, name: str, known: Mapping[str, IPv4Address]) -> Host:
         return Host(self.name, name, known[name], self._machines) if name in known else self._no(kind, name, known)
@@ -219,7 +220,7 @@ class RunningLab:
         __tracebackhide__ = True
         with interrupted():
             done = make(self.name, *how, **options)
-        late = [f"the kube-proxy of {node} has not followed" for node in done.late]
+        late = [f"the {component} of {node} has not followed" for component, node in done.late]
         _complain([*done.not_ready, *done.stuck, *late, *unwritten(done.failed)])
         return done
 

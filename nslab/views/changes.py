@@ -60,13 +60,18 @@ def ended_by(node: str, error: str) -> str:
 
 
 def unwritten(failed: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """A line for each Service that kube-proxies cannot serve, with the reason; "" stands for all Services of a node."""
+    """A line for each Service that kube-proxies cannot serve, with the reason, and for what Felixes cannot write.
+
+    "" stands for all Services of a node, "felix" for its policies.
+    """
     nodes: dict[tuple[str, str], list[str]] = {}
     for node, reasons in failed.items():
         for key, why in reasons.items():
             nodes.setdefault((key, why), []).append(node)
     return [
-        f"kube-proxy of {', '.join(listed)} cannot serve {f'Service {key}' if key else 'Services'}: {why}"
+        f"felix of {', '.join(listed)} cannot write its rules: {why}"
+        if key == "felix"
+        else f"kube-proxy of {', '.join(listed)} cannot serve {f'Service {key}' if key else 'Services'}: {why}"
         for (key, why), listed in nodes.items()
     ]
 
@@ -94,7 +99,7 @@ def _pods_and_nodes(lab: Lab) -> dict[str, str]:
     link = network(lab).pod_link
     found = {str(node.pod_cidr): f"the pods of {node.name}" for node in lab.nodes}
     found |= {f"{node.address}/32": node.name for node in lab.nodes}
-    for pod in lab.pods:
+    for pod in (pod for pod in lab.pods if not pod.host_network):
         host = f"pod {names.pod_host(pod.namespace, pod.name)}"
         found |= {f"{address_of(pod)}/32": host, link(pod): host}
     return found

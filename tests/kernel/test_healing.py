@@ -205,7 +205,8 @@ def test_vxlan_is_mended(lab: RunningLab, command: str, sentence: str) -> None:
 ALL_OF_POD_B = {"pod-b pause", "pod-b container/app"}
 ALL_OF_DNS = {f"kube-system_kube-dns {role}" for role in ("pause", "container/kubedns", "container/dnsmasq")}
 ALL_OF_NODE_1 = {
-    "node1 node", "node1 tunnel", "node1 kube-proxy", "pod-a pause", "pod-a container/app", *ALL_OF_POD_B, *ALL_OF_DNS,
+    *(f"node1 {role}" for role in ("node", "tunnel", "kube-proxy", "felix")), "pod-a pause", "pod-a container/app",
+    *ALL_OF_POD_B, *ALL_OF_DNS,
 }  # fmt: skip
 KILLED = {
     "node and container": (
@@ -218,6 +219,7 @@ KILLED = {
     "tunnel": (["node1 tunnel"], {"node1 tunnel"}, "node1 has no process behind tunl0 (Felix's)"),
     "client": (["client node"], {"client node"}, "client has no nslab-node process"),
     "kube-proxy": (["node1 kube-proxy"], {"node1 kube-proxy"}, "node1 has no kube-proxy"),
+    "felix": (["node1 felix"], {"node1 felix"}, "node1 has no felix process"),
     "control": (["control control"], {"control control"}, "control has no"),
     "node and pause": (["node1 node", "pod-b pause"], {"node1 node", *ALL_OF_POD_B}, "pod-b has no pause process"),
 }

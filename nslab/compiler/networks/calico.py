@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from nslab.compiler.addresses import address_of, blocks, pod_mac, pod_netns, tunnel_address
+from nslab.compiler.addresses import address_of, blocks, networked, pod_mac, pod_netns, tunnel_address
 from nslab.compiler.networks import whole
 from nslab.compiler.overlay import IPIP_DEVICE, TUNNEL_MTU, VXLAN_DEVICE, VXLAN_MODES, overlay
 from nslab.compiler.policies import cluster, felix_node
@@ -18,9 +19,10 @@ from nslab.objects.links import Veth
 from nslab.objects.namespaces import Netns
 from nslab.objects.neighbours import Neighbour
 from nslab.objects.ports import LinkUp
+from nslab.objects.process import Felix
 from nslab.objects.routes import Blackhole, Route
 from nslab.objects.sysctl import Sysctl
-from nslab.policy import felix
+from nslab.policy import document, felix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -46,10 +48,9 @@ def objects(lab: Lab, host: HostFeatures) -> Iterator[KernelObject]:
     claims = {node.name: blocks(lab, node) for node in lab.nodes}
     for node in lab.nodes:
         yield from router(lab, node, host)
-        for pod in lab.pods:
-            if pod.node == node.name:
-                yield from wired(lab, node, pod)
-                yield from routed(lab, node, pod)
+        for pod in networked(lab, node):
+            yield from wired(lab, node, pod)
+            yield from routed(lab, node, pod)
         yield from overlay(lab, node, host, claims)
         yield from own_blocks(lab, node, claims[node.name])
         yield from host_ports(lab, node, CNI_NETWORK, 32)
@@ -102,7 +103,18 @@ def own_blocks(lab: Lab, node: Node, claimed: Sequence[IPv4Network]) -> Iterator
 def agent_rules(lab: Lab) -> Mapping[str, Items]:
     """Felix's chains and sets of each node."""
     known = cluster(lab)
-    return {node.name: felix.items(known, felix_node(lab, node, lab.calico_version)) for node in lab.nodes}
+    return {node.name: felix.items(known, felix_node(lab, node)) for node in lab.nodes}
+
+
+def agent(lab: Lab, host: HostFeatures, node: Node) -> Iterator[KernelObject]:
+    """Felix."""
+    ns = names.netns(lab.name, node.name)
+    yield Felix(ns, ns, json.dumps({"node": node.name, "iptables": host.iptables}), by=_FELIX)
+
+
+def told(lab: Lab) -> dict[str, Any] | None:
+    """The policies, pods and namespaces, and what each Felix is set to."""
+    return document.to_json(cluster(lab), (felix_node(lab, node) for node in lab.nodes))
 
 
 def allocation(node: Node, _last: IPv4Address | None) -> Iterator[IPv4Address]:

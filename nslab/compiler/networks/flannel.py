@@ -9,7 +9,7 @@ from __future__ import annotations
 from ipaddress import IPv4Interface
 from typing import TYPE_CHECKING
 
-from nslab.compiler.addresses import bridge_address, tunnel_address
+from nslab.compiler.addresses import bridge_address, networked, tunnel_address
 from nslab.compiler.networks import bridged, whole
 from nslab.compiler.overlay import TUNNEL_MTU
 from nslab.compiler.portmap import PORTMAP, host_ports
@@ -55,7 +55,7 @@ def objects(lab: Lab, host: HostFeatures) -> Iterator[KernelObject]:
             if other != node:
                 yield from way_to(lab, node, other)
         yield from rules(lab, node)
-        pods = [pod for pod in lab.pods if pod.node == node.name]
+        pods = networked(lab, node)
         if pods:  # the CNI plugin makes the bridge for a node's first pod
             yield from bridged.bridge(lab, node, BRIDGE, mtu(lab), _CNI)
         for pod in pods:
@@ -146,5 +146,5 @@ def node_line(lab: Lab, node: Node) -> str:
 
 allocation, speaks_from, userspace_bind = bridged.allocation, bridged.speaks_from, bridged.userspace_bind
 pod_link, pod_line = bridged.pod_link, bridged.pod_line
-AGENT, agent_rules = whole.AGENT, whole.agent_rules
+AGENT, agent_rules, agent, told = whole.AGENT, whole.agent_rules, whole.agent, whole.told
 sort_out, is_its_own = whole.sort_out, whole.is_its_own

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.compiler.addresses import bridge_address
+from nslab.compiler.addresses import bridge_address, networked
 from nslab.compiler.networks import bridged, whole
 from nslab.compiler.underlay import ETHERNET_MTU, UPLINK
 from nslab.objects import names
@@ -30,9 +30,8 @@ def objects(lab: Lab, host: HostFeatures) -> Iterator[KernelObject]:
     for node in lab.nodes:
         yield from bridged.forwarding(names.netns(lab.name, node.name), host, _BY)
         yield from bridged.bridge(lab, node, BRIDGE, ETHERNET_MTU, _BY)
-        for pod in lab.pods:
-            if pod.node == node.name:
-                yield from bridged.plugged(lab, node, pod, BRIDGE, ETHERNET_MTU, _BY)
+        for pod in networked(lab, node):
+            yield from bridged.plugged(lab, node, pod, BRIDGE, ETHERNET_MTU, _BY)
         yield from node_routes(lab, node)
         yield from masquerade(lab, node, "kubenet: SNAT for outbound traffic from cluster", _BY)
 
@@ -79,5 +78,5 @@ def node_line(_lab: Lab, node: Node) -> str:
 
 allocation, speaks_from, userspace_bind = bridged.allocation, bridged.speaks_from, bridged.userspace_bind
 pod_link, pod_line = bridged.pod_link, bridged.pod_line
-AGENT, agent_rules = whole.AGENT, whole.agent_rules
+AGENT, agent_rules, agent, told = whole.AGENT, whole.agent_rules, whole.agent, whole.told
 sort_out, is_its_own = whole.sort_out, whole.is_its_own

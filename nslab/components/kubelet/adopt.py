@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Found:
-    """The running processes of a node: pods with their pause process, containers (with attempt and pid), tunnels.
+    """The running processes of a node: pods with their pause process, containers (with attempt and pid), and others.
 
     `held`: a pidfd of each, because a pid alone may be reused: this process is not the parent that reaps them.
     """
@@ -29,7 +30,7 @@ class Found:
         self.sandboxes: list[PodSandbox] = []
         self.containers: list[tuple[Spec, int, int]] = []
         self.tunnels: list[tuple[str, int]] = []
-        self.proxy = 0
+        self.daemons: dict[str, int] = {}
 
 
 def find(context: NodeContext, alive: Iterable[tuple[Started, int]]) -> Found:
@@ -45,8 +46,8 @@ def find(context: NodeContext, alive: Iterable[tuple[Started, int]]) -> Found:
                 found.sandboxes.append(PodSandbox(ns=record.ns, pid=record.pid, **record.more))
             case "tunnel":
                 found.tunnels.append((record.ns, record.pid))
-            case "kube-proxy" if record.ns == context.ns:
-                found.proxy = record.pid
+            case "kube-proxy" | "felix" as role if record.ns == context.ns:
+                found.daemons[role] = record.pid
             case role if role.startswith("container/"):
                 # For a container without a request in the other journal: enough to manage it, not to start it.
                 port, number = record.more["port"], record.more["number"]
@@ -59,11 +60,15 @@ def find(context: NodeContext, alive: Iterable[tuple[Started, int]]) -> Found:
 
 
 def _is_in(context: NodeContext, net: int, ns: str) -> bool:
-    """Whether `net` is the namespace of that name: it may have been deleted by hand, and created again."""
-    try:
-        return os.stat(ns, dir_fd=context.ns_dir).st_ino == net
-    except OSError:
-        return False
+    """Whether `net` is the namespace of that name (it may have been deleted by hand, and created again) or the node's.
+
+    With hostNetwork, a pod's name is no namespace's, and its processes are in the node's.
+    """
+    for name in (ns, context.ns):
+        with contextlib.suppress(OSError):
+            if os.stat(name, dir_fd=context.ns_dir).st_ino == net:
+                return True
+    return False
 
 
 def kept(found: Found) -> dict[tuple[str, str], Kept]:

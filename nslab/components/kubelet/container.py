@@ -172,7 +172,7 @@ def start(
         _child(context, memory, spec, pipes, ready, clean, pause if spec.mounts else context.template.descriptor)
 
     with context.away(NET, UTS, IPC, PID):
-        context.enter(spec.ns)
+        context.enter(sandbox.network if sandbox else spec.ns)
         if sandbox:
             syscall.setns(pause, UTS | IPC | (PID if sandbox.share_pid else 0))
         if not (sandbox and sandbox.share_pid):

@@ -18,6 +18,7 @@ from nslab.errors import LabFileError
 from nslab.lab.dump import dump
 from nslab.lab.history import replica_sets, revision_of
 from nslab.lab.replica_sets import revision
+from nslab.lab.scheduling import with_waiting
 from nslab.lab.status import merge_status
 
 if TYPE_CHECKING:
@@ -442,3 +443,35 @@ def test_a_setting_changes_nothing_about_pods_of_an_earlier_template() -> None:
     assert [pod.name for pod in named(made)] == [pod.name for pod in named(lab)]
     assert args(made) == args(lab)
     assert made.replica_sets == lab.replica_sets
+
+
+def with_port(kind: str, args: str, replicas: int) -> str:
+    ports = "ports: [{containerPort: 80, hostPort: 80}]}]"
+    return text(kind, args).replace("replicas: 4", f"replicas: {replicas}").replace("}]}", f", {ports}}}")
+
+
+@pytest.mark.parametrize("replicas", [2, 3])
+def test_a_new_pod_waits_for_a_node_with_its_port_free(replicas: int) -> None:
+    """With as many old pods as nodes, none gives its own back: so it is in a cluster."""
+    lab = stored(parse(LAB + with_port("Deployment", "one", replicas), "x"))
+    made = merge_status(applied(lab, with_port("Deployment", "two", replicas))[0], lab)
+    made = stored(with_waiting(stepped(made, lab, all_ready(lab), NOW)))
+    assert sorted(args(made)) == ["one"] * replicas + ["two"] * (3 - replicas)
+    assert len({pod.node for pod in named(made)}) == 3
+    assert [pod.node for pod in made.pending] == [""] * (replicas - 2)
+
+
+def test_it_is_on_the_node_of_one_that_has_gone() -> None:
+    lab = stored(parse(LAB + with_port("Deployment", "one", 3), "x"))
+    made = merge_status(applied(lab, with_port("Deployment", "two", 3))[0], lab)
+    made = stored(stepped(made, lab, all_ready(lab), NOW))
+    gone = lab.pods[0]
+    left = with_waiting(replace(made, pods=tuple(pod for pod in made.pods if pod.name != gone.name)))
+    assert [pod.node for pod in left.pods if pod.containers[0].command[1] == "two"] == [gone.node]
+    assert left.pending == ()
+
+
+def test_a_daemon_waits_for_no_other_node() -> None:
+    lab = stored(parse(LAB + with_port("DaemonSet", "one", 0), "x"))
+    made = merge_status(applied(lab, with_port("DaemonSet", "two", 0))[0], lab)
+    assert stepped(made, lab, all_ready(lab), NOW).pending == ()
