@@ -187,6 +187,25 @@ def test_a_paused_deployment_keeps_its_pods() -> None:
     assert args(apply(lab, "Deployment", "two")) == ["one"] * 3 + ["two"] * 2
 
 
+def test_a_rollout_that_is_paused_midway_is_left_as_it_is() -> None:
+    lab = apply(apply(running("Deployment"), "Deployment", "two"), "Deployment", "two", "paused: true")
+    assert len(named(lab)) == 5
+    assert unfinished(lab) == []
+    assert step(lab) == lab
+
+
+def test_pods_that_stay_follow_what_changes_around_them() -> None:
+    played = text("Deployment", "one").replace("command: [sleep, one]", "image: example.org/web:1")
+    lab = stored(parse(LAB + played, "x"))
+    service = (
+        "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {selector: {app: web}, ports: [{port: 8080}]}\n"
+    )
+    made = stepped(merge_status(applied(lab, service)[0], lab), lab, {}, NOW)
+    for one, ports in ((lab, set()), (made, {8080})):
+        players = [pod.containers[0].standin for pod in named(one)]
+        assert {port.port for each in players if each for port in each.ports} == ports
+
+
 def test_a_stateful_set_from_the_end() -> None:
     lab = apply(running("StatefulSet"), "StatefulSet", "two")
     assert rounds(lab) == [
