@@ -42,6 +42,7 @@ def unavailable(percent: int) -> str:
     [
         (healthy(32767), healthy(65535), "failed to allocate requested HealthCheck NodePort 65535: provided port is"),
         (named(63), named(64), "must be no more than 63 characters"),
+        (named(63), named(63).replace("aaa,", "aa-,"), "a lowercase RFC 1123 label must consist of"),
         (ranged(80), ranged(79), "endPort: Invalid value: 79: must be greater than or equal to `port`"),
         (unavailable(100), unavailable(101), "must not be greater than 100%"),
     ],
