@@ -31,12 +31,12 @@ def hits(before: Iterable[CountedChain], after: Sequence[CountedChain]) -> Itera
     A rule that is new, or whose counter was set back, counts from zero.
     """
     known = {key: rule.counter for chain in before for key, rule in _rules(chain)}
-    walk = _Walk(after, known)
+    walk = _HitWalk(after, known)
     for chain in sorted(after, key=lambda chain: not chain.hook):  # to the last ones leads no rule that has a hit
         yield from walk.through(chain)
 
 
-class _Walk:
+class _HitWalk:
     """Goes through each chain once, where the first rule that has matched leads to it."""
 
     def __init__(self, chains: Iterable[CountedChain], known: Mapping[_Key, RuleCounter | None]) -> None:
