@@ -55,7 +55,8 @@ def rules(node, *commands):
 
 def sets(node, name, *addresses):
     """A set of addresses."""
-    node.run("ipset", "restore", text="\n".join([f"create {name} hash:ip", *(f"add {name} {one}" for one in addresses)]))
+    added = "".join(f"add {name} {one}\n" for one in addresses)
+    node.run("ipset", "restore", text=f"create {name} hash:ip\n{added}")
 
 
 def reached(lab):

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from nslab.api.words import nearest, shown, some
+from nslab.compiler.addresses import host_used
 from nslab.dataclass import dataclass
 from nslab.errors import UsageError
 from nslab.linux.capture import InterfaceCapture
@@ -122,11 +123,11 @@ def capturing(name: str, where: Sequence[str] = (), expression: str = "") -> Ite
     with ExitStack() as opened:
         spaces = opened.enter_context(Namespaces())
         with visiting(name):
-            stored_lab(name)
-            _check(name, interfaces(spaces, named(name)), where)
-            chosen = {host_of(word) for word in where}
+            lab = stored_lab(name)
+            hosts = [host_used(lab, host_of(word)) for word in where]
+            _check(name, interfaces(spaces, named(name)), hosts)
             capture = InterfaceCapture(
-                spaces, name, lambda one: not chosen or bool(chosen & {one.host, one.name}), expression
+                spaces, name, lambda one: not hosts or one.host in hosts or one.name in hosts, expression
             )
             opened.enter_context(capture)
         yield Capturing(capture)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from nslab.api.pod_types import Protocol
 from nslab.api.words import did_you_mean, shown, some
+from nslab.compiler.addresses import address_of, host_used
 from nslab.dataclass import dataclass, replace
 from nslab.errors import UsageError
 from nslab.lab.dns import DOMAIN
@@ -64,11 +65,11 @@ def source(lab: Lab, word: str) -> str:
     """The host from which a packet is sent. UsageError if there is none of that name or address."""
     if word.count(":") > 1:
         raise UsageError(f"{shown(word)} {IPV6_LATER}")
-    hosts = {place.name: place.address for place in places(lab)}
+    hosts = _hosts(lab)
     if word in hosts:
-        return word
+        return host_used(lab, word)
     if (name := _host_of(lab, word)) and name in hosts:
-        return name
+        return host_used(lab, name)
     raise UsageError(f"{lab.name} has no host {shown(word)}{way_on(word, [*hosts])}")
 
 
@@ -83,11 +84,11 @@ def target(lab: Lab, word: str, kind: Kind | None = None) -> TraceTarget:
     if address := _address(name):
         host = next((place.name for place in places(lab) if place.address == address), "")
         return _checked(TraceTarget(word, kind or Kind.TCP, address, port, host, _service_at(lab, address)), lab)
-    hosts = {place.name: place.address for place in places(lab)}
+    hosts = _hosts(lab)
     if host := name if name in hosts else _host_of(lab, name):
         pod = next((pod for pod in lab.pods if pod_host(pod.namespace, pod.name) == host), None)
         port, kind = _of_pod(pod, port, kind) if pod else (port, kind)
-        return _checked(TraceTarget(word, kind or Kind.TCP, hosts[host], port, host), lab)
+        return _checked(TraceTarget(word, kind or Kind.TCP, hosts[host], port, host_used(lab, host)), lab)
     if _NAME.fullmatch(name) and lab.dns_address:
         return TraceTarget(word, kind or Kind.TCP, None, port, name=name)
     known = [*hosts, *(pod_host(service.namespace, service.name) for service in lab.services)]
@@ -150,6 +151,13 @@ def _address(name: str) -> IPv4Address | None:
         return None
 
 
+def _hosts(lab: Lab) -> dict[str, IPv4Address]:
+    """The address of each host, by its name."""
+    within = (pod for pod in lab.pods if pod.host_network and not (pod.deletion or pod.finished))
+    named = {pod_host(pod.namespace, pod.name): address_of(pod) for pod in within}
+    return named | {place.name: place.address for place in places(lab)}
+
+
 def _host_of(lab: Lab, word: str) -> str:
     """A host by NAMESPACE/POD, or by its address; "" if there is none."""
     namespace, slash, pod = word.partition("/")
@@ -163,7 +171,7 @@ def _host_of(lab: Lab, word: str) -> str:
 
 def _service(lab: Lab, name: str) -> Service | None:
     """A Service by NAME, NAMESPACE/NAME or svc/NAME; a host of the same name comes first."""
-    if any(place.name == name for place in places(lab)):
+    if name in _hosts(lab):
         return None
     namespace, _, plain = name.rpartition("/")
     namespace = "" if namespace in ("svc", "service", "services") else namespace
