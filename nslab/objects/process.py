@@ -191,26 +191,25 @@ class TunnelAgent(Supervised):
         return f"process behind {self.dev}"
 
 
-@dataclass(frozen=True, slots=True)
-class KubeProxy(Supervised):
-    """A node's kube-proxy: it watches the API server and writes the node's rules. `settings`: its `Proxy`, as JSON."""
+class NodeComponent(Supervised):
+    """A component that watches the API server and writes a node's rules. `settings`: what it is told, as JSON."""
 
-    role: ClassVar[str] = "kube-proxy"
+    __slots__ = ()
     settings: str
 
     @property
     def description(self) -> str:
-        return "kube-proxy"
+        return self.role
 
     def started(self) -> str:
         return f"{comment(self.description)}: no command to type; what it wrote stays without it"
 
     def request(self) -> dict[str, Any]:
-        return {"what": "KubeProxy", "ns": self.ns, "settings": json.loads(self.settings)}
+        return {"what": "NodeComponent", "ns": self.ns, "role": self.role, "settings": json.loads(self.settings)}
 
     @property
     def label(self) -> str:
-        return "kube-proxy process"
+        return f"{self.role} process"
 
     @property
     def whose(self) -> str:
@@ -219,3 +218,19 @@ class KubeProxy(Supervised):
     @property
     def listed(self) -> tuple[str, str]:
         return "processes", self.label
+
+
+@dataclass(frozen=True, slots=True)
+class KubeProxy(NodeComponent):
+    """A node's kube-proxy, which makes Services reachable. `settings`: its `Proxy`, as JSON."""
+
+    role: ClassVar[str] = "kube-proxy"
+    settings: str
+
+
+@dataclass(frozen=True, slots=True)
+class Felix(NodeComponent):
+    """A node's Felix, which enforces policies. `settings`: its `FelixNode` and the variant of iptables, as JSON."""
+
+    role: ClassVar[str] = "felix"
+    settings: str

@@ -11,10 +11,10 @@ from nslab.components.kubelet import container, events, sandbox
 from nslab.components.kubelet.beside import Target
 from nslab.components.kubelet.children import Children
 from nslab.components.kubelet.container_manager import ContainerManager
+from nslab.components.kubelet.daemons import Daemons
 from nslab.components.kubelet.execs import Execs
 from nslab.components.kubelet.status import StatusReporter, pod_status
 from nslab.components.kubelet.waits import WaitingClients
-from nslab.components.kubeproxy import process as kubeproxy
 from nslab.components.runtime.loop import Loop
 from nslab.components.runtime.node_context import NodeContext, host_of, remove_tree
 from nslab.components.runtime.peers import Peer, listen
@@ -48,10 +48,10 @@ class Kubelet:
         self.lost: dict[str, sandbox.PodSandbox] = {}  # pods whose pause process was killed
         self.attempts: dict[str, int] = {}  # earlier runs of removed containers, by POD_FOLDER/NAME (from their logs)
         self.tunnels: dict[str, int] = {}
-        self.proxy = 0  # the pid of kube-proxy
         self.children = Children(self.loop, context, self.ended)
         self.births, self.clean = self.children.births, self.children.clean
         self.open, self.end = self.children.open, self.children.end
+        self.daemons = Daemons(context, memory, self.children)
         self.execs = Execs(self.loop, context, self.clean, self.beside, self.starts)
         self.journal = Journal(f"{context.folder}{rundir.JOURNAL}", lambda call: self.loop.at(0, call))
         self._order: Order | None = None
@@ -75,10 +75,10 @@ class Kubelet:
                 self.remove_container(request["ns"], request["container"])
             case "remove", "TunnelAgent":
                 self.end(self.tunnels.pop(request["ns"], 0))
-            case "add", "KubeProxy":
-                return {"ok": True, "pid": self.add_proxy(request["settings"])}
-            case "remove", "KubeProxy":
-                self.end_proxy()
+            case "add", "NodeComponent":
+                return {"ok": True, "pid": self.daemons.start(request["role"], request["settings"])}
+            case "remove", "NodeComponent":
+                self.daemons.end(request["role"])
             case "exec", None:
                 return self.execs.begin(peer, request)
             case "wait", None:
@@ -244,21 +244,6 @@ class Kubelet:
         self.tunnels[ns] = tunnel.start(self.context, self.memory, self.births, ns, dev, local, self.clean)
         return self.tunnels[ns]
 
-    def add_proxy(self, settings: Answer) -> int:
-        """Start the node's kube-proxy, after the end of an earlier one."""
-        self.end_proxy()
-        self.proxy = kubeproxy.start(self.context, self.memory, self.births, settings, self.clean)
-        return self.proxy
-
-    def end_proxy(self) -> None:
-        """End the node's kube-proxy, if it runs; it completes its current write."""
-        if self.proxy:
-            with contextlib.suppress(ProcessLookupError):
-                kubeproxy.end(self.proxy, self.open(self.proxy))
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(self.proxy, os.WNOHANG)
-        self.proxy = 0
-
     def ended(self, pid: int, status: int) -> None:
         """Handle the end of a process; `status` as subprocess has it."""
         self.execs.ended(pid, status)
@@ -276,7 +261,7 @@ class Kubelet:
                 self.lost[pod.ns] = self.sandboxes.pop(pod.ns)
                 self.teller.changed()
         self.tunnels = {ns: other for ns, other in self.tunnels.items() if other != pid}
-        self.proxy = 0 if self.proxy == pid else self.proxy
+        self.daemons.ended(pid)
 
     def changed(self) -> None:
         """Handle a container's change: update the status file and control, and answer waiting clients."""
@@ -306,7 +291,7 @@ class Kubelet:
         for key in list(self.containers):
             self.remove_container(*key)
         self.execs.end(self.context.ns, "")
-        self.end_proxy()
+        self.daemons.end_all()
         for pid in self.tunnels.values():
             self.end(pid)
         with contextlib.suppress(OSError):
