@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.cli import complete
 from nslab.linux.netns import Namespaces
 from nslab.pytest_plugin import LabRequest
 from tests.kernel.labkit import kill, nslab, until
@@ -189,6 +190,8 @@ def test_verbs_take_it_for_a_pod(hosts: RunningLab) -> None:
     assert (row["ip"], row["node"], row["status"]) == (NODES["n1"], "n1", "Running")
     assert "Started HTTP server" in nslab("logs", f"{hosts.name}/{name}").stdout
     assert nslab("inspect", f"{hosts.name}/{name}").stdout == nslab("inspect", f"{hosts.name}/n1").stdout
+    assert f"{hosts.name}/{name}" in complete.hosts(f"{hosts.name}/")
+    assert name in nslab("exec", f"{hosts.name}/nobody", "--", "true").stderr
     (waiting,) = nslab("policy", hosts.name, name).stderr.splitlines()
     assert waiting.endswith("has its node's network (hostNetwork), to which no NetworkPolicy applies")
 
