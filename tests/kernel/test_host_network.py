@@ -93,7 +93,9 @@ PODS = "".join(
         pod("loopback", "n1", ports=AT_HOME),
     )
 )
-TEXT = LAB + PODS + "".join(SERVICE.replace("NAME", name) for name in ("agent", "near", "beside", "far"))
+OWN = SERVICE.replace("metadata: {name: NAME}", "metadata: {name: own}").replace("NAME", "agent")
+OWN = OWN.replace("type: NodePort", "internalTrafficPolicy: Local")
+TEXT = LAB + PODS + "".join(SERVICE.replace("NAME", name) for name in ("agent", "near", "beside", "far")) + OWN
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +203,12 @@ def test_a_trace_from_it_or_to_it_is_the_nodes(hosts: RunningLab) -> None:
     forth, back = hosts.trace(here, "beside"), hosts.trace("near", there)
     assert [(one.source, one.end) for one in (forth, back)] == [("n1", "delivered"), ("near", "delivered")]
     assert back.target.port == 8080
+
+
+def test_a_node_that_asks_itself_through_a_service_goes_the_predicted_way(hosts: RunningLab) -> None:
+    found = hosts.trace("n1", "own")
+    assert (found.end, found.deviation) == ("delivered", "")
+    assert {hop.host for hop in found.hops} == {"n1"}
 
 
 def test_a_host_port_of_one_address_is_another_pods_at_another(hosts: RunningLab) -> None:
