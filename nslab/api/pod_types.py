@@ -204,7 +204,6 @@ class Pod:
     volumes: tuple[Volume, ...] = ()
     node_selector: tuple[tuple[str, str], ...] = ()
     node_affinity: tuple[NodeTerm, ...] = ()
-    behind: str = ""
     subdomain: str = ""
     dns_name: str = ""
     dns: DnsSettings = CLUSTER_FIRST

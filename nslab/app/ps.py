@@ -11,8 +11,9 @@ from nslab.lab.creation import created
 from nslab.lab.scheduling import unschedulable
 from nslab.lab.termination import key
 from nslab.linux import owned, places
-from nslab.linux.netns import labs
+from nslab.linux.netns import folder, labs
 from nslab.linux.processes import status
+from nslab.linux.processes.last_words import last_words
 from nslab.linux.processes.stopped import stopped
 from nslab.linux.stored_lab import stored_lab
 from nslab.objects.container import Sandbox
@@ -31,10 +32,14 @@ if TYPE_CHECKING:
 
 
 class Pods(NamedTuple):
-    """A lab's pods, a row each; `silent`: stopped processes of nodes or control, whose reports are out of date."""
+    """A lab's pods, a row each; `silent`: stopped processes of nodes or control, whose reports are out of date.
+
+    `ended`: the nodes whose processes have ended by an error, with that.
+    """
 
     rows: list[dict[str, Any]]
     silent: list[Record]
+    ended: list[tuple[str, str]]
 
 
 def running() -> list[dict[str, Any]]:
@@ -59,7 +64,14 @@ def pods(name: str) -> Pods:
     silent = [record for record in stopped(processes) if record.role in (NodeAgent.role, Control.role)]
     found, now = live_pods(lab, processes), time.time()
     whys = reasons(name, found.values())
-    return Pods([pod_row(pod, now) | {"why": whys.get(key, "")} for key, pod in sorted(found.items())], silent)
+    rows = [pod_row(pod, now) | {"why": whys.get(key, "")} for key, pod in sorted(found.items())]
+    return Pods(rows, silent, _ended(lab, processes))
+
+
+def _ended(lab: Lab, processes: Iterable[Record]) -> list[tuple[str, str]]:
+    there = {record.ns for record in processes if record.role == NodeAgent.role}
+    missing = (node.name for node in lab.nodes if netns(lab.name, node.name) not in there)
+    return [(node, words) for node in missing if (words := last_words(folder(lab.name), node))]
 
 
 def reasons(name: str, pods: Iterable[dict[str, Any]]) -> dict[str, str]:

@@ -96,6 +96,7 @@ def ps(name: SomeLab = None, output: Output = Format.TABLE) -> None:
     need_root("ps")
     from nslab.app import ps as use
     from nslab.objects.names import host
+    from nslab.views.changes import ended_by
     from nslab.views.pods import columns
 
     if name is None:
@@ -107,6 +108,8 @@ def ps(name: SomeLab = None, output: Output = Format.TABLE) -> None:
         note(
             f"{host(process.ns)}: {process.name} is stopped (process {process.pid}); its last report may be out of date"
         )
+    for node, error in found.ended:
+        note(f"{ended_by(node, error)}; `nslab up {name}` starts it again")
     listing(columns(found.rows) if output is Format.TABLE else found.rows, output, f"{name} has no pods")
     if output is Format.TABLE:
         not_ready({f"{row['namespace']}/{row['name']}": row["why"] for row in found.rows if row["why"]})

@@ -102,7 +102,6 @@ def workload(lab: Lab, pod: Pod, container: Container, around: Surroundings | No
         grace=float(pod.grace),
         init=kind(pod, container),
         after=after(pod, container),
-        behind=pod.behind,
         lifecycle=tuple((name, action) for name, hook in container.lifecycle if (action := check(container, hook))),
         security=rights(pod, container),
         limits=Limits(container.limits.memory, container.limits.storage),

@@ -33,7 +33,7 @@ from nslab.lab import views
 from nslab.lab.addons import add_dns
 from nslab.lab.mirroring import mirror
 from nslab.lab.policy_views import is_policy, set_defaults
-from nslab.lab.replicas import expand, restored
+from nslab.lab.replicas import expand
 from nslab.lab.scheduling import schedule
 from nslab.lab.types import ONE_NUMBER, Plugin, ProxyMode, Scheduler
 
@@ -84,7 +84,8 @@ def complete_objects(found: Documents, *, expanded: bool = False) -> None:
         one.view = views.controller(one)
     for one in found.pods:
         one.view = views.pod(one.value)
-    (restored if expanded else expand)(found)
+    if not expanded:
+        expand(found)
     targets = _targets(found)
     for one in found.pods:
         pod: Pod = one.view

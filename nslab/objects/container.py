@@ -156,7 +156,6 @@ class Workload(Supervised):
     `backoff`: the seconds between its second exit and its third start, from which the kubelet's back-off grows.
     `grace`: the seconds from SIGTERM to SIGKILL. `lifecycle`: its hooks. `init`: what kind of init container it is.
     `after`: the init containers before it; it starts when they have ended well, and sidecars have started.
-    `behind`: the pod, NAMESPACE/NAME, that must be ready before it starts.
     `sources`: the sources of its further variables and files; `start`: what they held when it started; `masked`: the
     same for people to read, without the values of Secrets, if it has any. `image`: as the pod names it, for events.
     """
@@ -177,7 +176,6 @@ class Workload(Supervised):
     lifecycle: tuple[tuple[str, HealthCheck], ...] = ()
     init: Literal["", "init", "sidecar"] = ""
     after: tuple[str, ...] = ()
-    behind: str = ""
     sources: str = ""
     image: str = field(default="", compare=False, repr=False)
     start: Start | None = field(default=None, compare=False, repr=False)
@@ -232,7 +230,7 @@ class Workload(Supervised):
 
     def _further(self) -> Iterator[tuple[str, Any]]:
         yield "grace", self.grace if self.grace != Workload.GRACE else None
-        yield from (("init", self.init), ("after", self.after), ("behind", self.behind), ("image", self.image))
+        yield from (("init", self.init), ("after", self.after), ("image", self.image))
         yield "startup", self.startup and self.startup.fields()
         yield "lifecycle", {name: hook.fields() for name, hook in self.lifecycle}
 

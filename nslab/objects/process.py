@@ -233,4 +233,5 @@ class Felix(NodeComponent):
     """A node's Felix, which enforces policies. `settings`: its `FelixNode` and the variant of iptables, as JSON."""
 
     role: ClassVar[str] = "felix"
+    primitives: ClassVar[tuple[str, ...]] = ("rpfilter, CT, multiport",)
     settings: str

@@ -124,7 +124,7 @@ class RunningLab:
     def diff(self) -> list[str]:
         """Return the drift, a line each, as in `nslab diff`; empty if the lab is as it should be."""
         found = drift_of(self.name)
-        return [*changes(found.lab, found.plan), *standing_still(found.stopped, idle=found.idle)]
+        return [*changes(found.lab, found.plan), *standing_still(found.stopped, found.ended, idle=found.idle)]
 
     def probe(self, source: str | None = None, target: str | None = None) -> list[dict[str, Any]]:
         """Find out with real packets who can reach whom (`nslab probe`); from `source` or to `target` only, if given.
@@ -195,7 +195,7 @@ class RunningLab:
     def scale(self, deployment: str, replicas: int, namespace: str = "default", *, wait: bool = True) -> list[str]:
         """`nslab scale`: another number of a controller's replicas."""
         what = deployment if "/" in deployment else f"deployment/{deployment}"
-        return list(self._change(change.scale, what, replicas, namespace, wait=wait).lines)
+        return list(self._change(change.scale, [what], replicas, namespace, wait=wait).lines)
 
     def up(self, source: str | Path, *, proxy_mode: str | None = None, encapsulation: str | None = None) -> list[str]:
         """`nslab up FILE`: change the lab to match an edited file. Returns the changes, a line each.

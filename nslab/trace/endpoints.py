@@ -13,6 +13,7 @@ from nslab.dataclass import dataclass, replace
 from nslab.errors import UsageError
 from nslab.lab.dns import DOMAIN
 from nslab.objects.names import namesake, pod_host
+from nslab.probes.evidence import DNS_PORT
 from nslab.probes.pairs import places
 from nslab.probes.probe import Kind
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 IPV6_LATER = "is an IPv6 address: traces of IPv6 come later, with dual stack"
 _PORTS = range(1, 1 << 16)
+_LEAST = {Kind.UDP: 49, Kind.ICMP: 44}
+"""The bytes of the IP packet that carries a sign by which it is followed."""
 _NAME = re.compile(r"(?=.*[a-z])(?=.*\.)(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE)
 """A name with a dot, for DNS."""
 
@@ -31,7 +34,7 @@ _NAME = re.compile(r"(?=.*[a-z])(?=.*\.)(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_
 class TraceTarget:
     """Where a packet shall go. `name`: to be asked of DNS if `address` is None; `host`: whose address it is, if known.
 
-    `service`: "" or NAMESPACE/NAME.
+    `service`: "" or NAMESPACE/NAME. `size`: of the IP packet in bytes; 0: as small as one of its kind is.
     """
 
     words: str
@@ -41,6 +44,21 @@ class TraceTarget:
     host: str = ""
     service: str = ""
     name: str = ""
+    size: int = 0
+
+
+def sized(found: TraceTarget, size: int) -> TraceTarget:
+    """The target, for a packet of `size` bytes; 0: of what size it has. UsageError if none of its kind has that."""
+    if not size:
+        return found
+    least = _LEAST.get(found.kind)
+    if least is None:
+        raise UsageError("--size is for --udp and --icmp: what opens a TCP connection has no data")
+    if found.kind is Kind.UDP and found.port == DNS_PORT:
+        raise UsageError("--size is not for port 53: a question to DNS is as long as the name in it")
+    if not least <= size < 1 << 16:
+        raise UsageError(f"--size {size}: from {least} to 65535 bytes, with the IP header")
+    return replace(found, size=size)
 
 
 def source(lab: Lab, word: str) -> str:
@@ -82,8 +100,8 @@ def resolved(lab: Lab, found: TraceTarget, address: IPv4Address, kind: Kind | No
     words = f"{address}:{found.port}" if found.port else f"{address}"
     if service := next((one for one in lab.services if one.cluster_ip == address), None):
         of_service = _of_service(service, words, found.port, kind)
-        return replace(of_service, words=found.words, name=found.name)
-    return replace(target(lab, words, kind), words=found.words, name=found.name)
+        return replace(of_service, words=found.words, name=found.name, size=found.size)
+    return replace(target(lab, words, kind), words=found.words, name=found.name, size=found.size)
 
 
 def named_service(lab: Lab, found: TraceTarget, kind: Kind | None) -> TraceTarget:
