@@ -96,4 +96,4 @@ def test_pictures_have_it_on_its_node() -> None:
     lab = assign_addresses(parse(CALICO, "f"))
     assert "hostNetwork  192.168.59.22" in picture(lab)
     drawn = graph(lab, compile_lab(lab, HostFeatures()))
-    assert sorted(box.name for box in drawn.pods("n1")) == ["own", "pod"]
+    assert sorted(box.name for box in drawn.pods("n1")) == ["own (hostNetwork)", "pod"]
