@@ -111,11 +111,11 @@ class Predictor(ABC):
                 continue
             for after in self.hosts.through(routed, "OUTPUT", oif=way.dev):
                 if after.over:
-                    sent = self.hosts.hop(routed, Action.SEND, dev=way.dev, way=way).hops
-                    yield changed(after, hops=(*sent, *after.hops[len(routed.hops) :]))
+                    sent = self.hosts.hop(branch, Action.SEND, dev=way.dev, way=way).hops
+                    yield changed(after, hops=(*sent, *after.hops[len(branch.hops) :]))
                 else:
                     for on in [*balanced(self.hosts, after, "")] or [after]:
-                        yield from [on] if on.over else self._sent(routed, on, way)
+                        yield from [on] if on.over else self._sent(branch, on, way)
 
     def _sent(self, branch: Branch, after: Branch, first: RouteTaken) -> Iterator[Branch]:
         """What OUTPUT translates is routed once more. `first`: the way that it had before."""
@@ -135,8 +135,8 @@ class Predictor(ABC):
             yield ended(branch, End.LOST, CIRCLE)
             return
         branch = changed(branch, ns=ns, came=branch.packet.flow, masqueraded=False)
-        branch = changed(branch, packet=changed(branch.packet, mark=0)) if dev != LO else branch
-        branch = self.hosts.restored(branch, "PREROUTING", dev)
+        if dev != LO:  # what comes by lo has its mark, and passed OUTPUT, where conntrack undid the same
+            branch = self.hosts.restored(changed(branch, packet=changed(branch.packet, mark=0)), "PREROUTING", dev)
         for after in self.hosts.through(branch, "PREROUTING", iif=dev):
             if after.over:
                 yield after
