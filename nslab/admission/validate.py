@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from nslab import rundir
 from nslab.admission import (
     validate_affinity,
+    validate_bgp,
     validate_controllers,
     validate_cron_jobs,
     validate_objects,
@@ -227,6 +228,7 @@ CHECKS: tuple[Check, ...] = (
     *CHECKS_WITHOUT_LAB,
     networks,
     settings,
+    validate_bgp.bgp,
     plugins.plugins,
     hosts,
     validate_subnets.machine_addresses,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Found:
-    """The running processes of a node: pods with their pause process, containers (with attempt and pid), tunnels.
+    """The running processes of a node: pods with their pause process, containers (with attempt and pid), daemons.
 
     `held`: a pidfd of each, because a pid alone may be reused: this process is not the parent that reaps them.
     """
@@ -29,7 +29,7 @@ class Found:
         self.sandboxes: list[PodSandbox] = []
         self.containers: list[tuple[Spec, int, int]] = []
         self.tunnels: list[tuple[str, int]] = []
-        self.proxy = 0
+        self.proxy = self.bird = 0
 
 
 def find(context: NodeContext, alive: Iterable[tuple[Started, int]]) -> Found:
@@ -47,6 +47,8 @@ def find(context: NodeContext, alive: Iterable[tuple[Started, int]]) -> Found:
                 found.tunnels.append((record.ns, record.pid))
             case "kube-proxy" if record.ns == context.ns:
                 found.proxy = record.pid
+            case "bird" if record.ns == context.ns:
+                found.bird = record.pid
             case role if role.startswith("container/"):
                 # For a container without a request in the other journal: enough to manage it, not to start it.
                 port, number = record.more["port"], record.more["number"]

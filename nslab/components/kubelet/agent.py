@@ -6,15 +6,14 @@ import contextlib
 import os
 
 from nslab import rundir
-from nslab.components.ipip import tunnel
 from nslab.components.kubelet import container, events, sandbox
 from nslab.components.kubelet.beside import Target
 from nslab.components.kubelet.children import Children
 from nslab.components.kubelet.container_manager import ContainerManager
+from nslab.components.kubelet.daemons import Daemons
 from nslab.components.kubelet.execs import Execs
 from nslab.components.kubelet.status import StatusReporter, pod_status
 from nslab.components.kubelet.waits import WaitingClients
-from nslab.components.kubeproxy import process as kubeproxy
 from nslab.components.runtime.loop import Loop
 from nslab.components.runtime.node_context import NodeContext, host_of, remove_tree
 from nslab.components.runtime.peers import Peer, listen
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class Kubelet:
-    """The state of a node's process: pods, containers, tunnels, and waiting clients."""
+    """The state of a node's process: pods, containers, daemons, and waiting clients."""
 
     def __init__(self, context: NodeContext, memory: Memory) -> None:
         self.context, self.memory, self.loop = context, memory, Loop()
@@ -47,9 +46,8 @@ class Kubelet:
         self.containers: dict[tuple[str, str], ContainerManager] = {}
         self.lost: dict[str, sandbox.PodSandbox] = {}  # pods whose pause process was killed
         self.attempts: dict[str, int] = {}  # earlier runs of removed containers, by POD_FOLDER/NAME (from their logs)
-        self.tunnels: dict[str, int] = {}
-        self.proxy = 0  # the pid of kube-proxy
         self.children = Children(self.loop, context, self.ended)
+        self.daemons = Daemons(context, memory, self.children)
         self.births, self.clean = self.children.births, self.children.clean
         self.open, self.end = self.children.open, self.children.end
         self.execs = Execs(self.loop, context, self.clean, self.beside, self.starts)
@@ -68,17 +66,21 @@ class Kubelet:
             case "add", "Workload":
                 return {"ok": True, "pid": self.add_container(request)}
             case "add", "TunnelAgent":
-                return {"ok": True, "pid": self.add_tunnel(**request)}
+                return {"ok": True, "pid": self.daemons.add_tunnel(**request)}
             case "remove", "Sandbox":
                 self.remove_sandbox(request["ns"])
             case "remove", "Workload":
                 self.remove_container(request["ns"], request["container"])
             case "remove", "TunnelAgent":
-                self.end(self.tunnels.pop(request["ns"], 0))
+                self.daemons.end_tunnel(request["ns"])
             case "add", "KubeProxy":
-                return {"ok": True, "pid": self.add_proxy(request["settings"])}
+                return {"ok": True, "pid": self.daemons.add_proxy(request["settings"])}
             case "remove", "KubeProxy":
-                self.end_proxy()
+                self.daemons.end_proxy()
+            case "add", "Bird":
+                return {"ok": True, "pid": self.daemons.add_bird(request["config"], request["program"])}
+            case "remove", "Bird":
+                self.daemons.end_bird()
             case "exec", None:
                 return self.execs.begin(peer, request)
             case "wait", None:
@@ -239,26 +241,6 @@ class Kubelet:
         """Whether a container waits for an init container that has failed."""
         return self.order.stuck(life)
 
-    def add_tunnel(self, ns: str, dev: str, local: str) -> int:
-        """Start the process behind a TUN device."""
-        self.tunnels[ns] = tunnel.start(self.context, self.memory, self.births, ns, dev, local, self.clean)
-        return self.tunnels[ns]
-
-    def add_proxy(self, settings: Answer) -> int:
-        """Start the node's kube-proxy, after the end of an earlier one."""
-        self.end_proxy()
-        self.proxy = kubeproxy.start(self.context, self.memory, self.births, settings, self.clean)
-        return self.proxy
-
-    def end_proxy(self) -> None:
-        """End the node's kube-proxy, if it runs; it completes its current write."""
-        if self.proxy:
-            with contextlib.suppress(ProcessLookupError):
-                kubeproxy.end(self.proxy, self.open(self.proxy))
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(self.proxy, os.WNOHANG)
-        self.proxy = 0
-
     def ended(self, pid: int, status: int) -> None:
         """Handle the end of a process; `status` as subprocess has it."""
         self.execs.ended(pid, status)
@@ -275,8 +257,7 @@ class Kubelet:
                 pod.close()
                 self.lost[pod.ns] = self.sandboxes.pop(pod.ns)
                 self.teller.changed()
-        self.tunnels = {ns: other for ns, other in self.tunnels.items() if other != pid}
-        self.proxy = 0 if self.proxy == pid else self.proxy
+        self.daemons.ended(pid)
 
     def changed(self) -> None:
         """Handle a container's change: update the status file and control, and answer waiting clients."""
@@ -306,9 +287,7 @@ class Kubelet:
         for key in list(self.containers):
             self.remove_container(*key)
         self.execs.end(self.context.ns, "")
-        self.end_proxy()
-        for pid in self.tunnels.values():
-            self.end(pid)
+        self.daemons.end()
         with contextlib.suppress(OSError):
             os.unlink(f"{self.context.folder}{rundir.SOCKET}")
         for kept in ("journal", "status.json", "pids"):

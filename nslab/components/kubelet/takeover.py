@@ -42,8 +42,7 @@ def take_over(agent: Kubelet) -> None:
         agent.order.go_on()
     if any("terminating" in status for status in before.values()):
         agent.endings.resume(before)
-    agent.tunnels |= dict(found.tunnels)
-    agent.proxy = found.proxy
+    agent.daemons.adopt(found)
 
 
 def _containers(agent: Kubelet, found: Found, before: Pods) -> None:
