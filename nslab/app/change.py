@@ -42,8 +42,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """The effect of a change: `lines`, one for each object; `late`, the nodes whose kube-proxies timed out or do not
-    run.
+    """The effect of a change: `lines`, one for each object; `late`, the components that timed out or do not run.
 
     `failed`: what kube-proxies could not write of it (see nslab.app.transition.Made, also for `unready`).
     """
@@ -51,7 +50,7 @@ class Changed:
     lines: tuple[str, ...]
     drift: Drift
     not_ready: list[NotReady]
-    late: tuple[str, ...]
+    late: tuple[tuple[str, str], ...]
     failed: Mapping[str, Mapping[str, str]]
     unready: tuple[str, ...] = ()
     stuck: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.dataclass import replace
 from nslab.errors import UsageError
 from nslab.lab.network_rules import RULES
 
@@ -28,9 +29,10 @@ def felix_text(sources: Sequence[Source], file: str, name: str, version: str | N
     if version is not None and version not in RELEASES:
         raise UsageError(f"--calico-version is one of {', '.join(RELEASES)}, not {version!r}")
     lab = assign_addresses(load_sources(sources, file))
+    lab = replace(lab, calico_version=version or lab.calico_version)
     if not RULES[lab.plugin].policies:
         raise UsageError(f"{file}: {RULES[lab.plugin].label} no Felix, which is a part of calico")
     for node in lab.nodes:
         if node.name == name:
-            return render(felix.items(cluster(lab), felix_node(lab, node, version or lab.calico_version)))
+            return render(felix.items(cluster(lab), felix_node(lab, node)))
     raise UsageError(f"{file} has no node {name!r}; there are {', '.join(node.name for node in lab.nodes)}")

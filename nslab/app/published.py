@@ -1,4 +1,4 @@
-"""The Services that control gets of a lab for its kube-proxies, and what these could not write of some."""
+"""What control gets of a lab for its kube-proxies and Felixes, and what these could not write of it."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@
     terminate  what is going to be removed ends by itself, if it does in time
     attach     CNI plugins wire pods, and have the last word on addresses
     execute    the plan; then containers are waited for
+    admit      Felixes learn of the pods that are there now
     publish    Services, to kube-proxies that follow
     dismiss    pods that go later are told to end
 
@@ -29,6 +30,7 @@ from nslab.app.started import started, unready
 from nslab.app.terminating import ended
 from nslab.compiler import compile_lab
 from nslab.compiler.addresses import pod_netns
+from nslab.compiler.networks import network
 from nslab.compiler.placement import adopted, assign_addresses
 from nslab.compiler.pods import sandbox
 from nslab.compiler.services import watched
@@ -51,7 +53,7 @@ from nslab.linux.timeouts import scaled
 from nslab.objects.attachment import Attachment
 from nslab.objects.namespaces import Netns
 from nslab.objects.plan import Add, Remove, Replace
-from nslab.objects.process import Control, KubeProxy
+from nslab.objects.process import Control, NodeComponent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -72,15 +74,15 @@ SHORT = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The effect of a transition. `late`: the nodes whose kube-proxies timed out or do not run.
+    """The effect of a transition. `late`: the components that timed out or do not run, (component, node).
 
-    `failed`: what kube-proxies could not write of it, node to Service (NAMESPACE/NAME; "": all) to reason.
+    `failed`: what could not be written of it, node to Service (NAMESPACE/NAME; "": all; "felix") to reason.
     `not_ready`: the containers that it started and that are not ready; `unready`: the other such pods, NAMESPACE/NAME.
     """
 
     drift: Drift
     not_ready: list[NotReady]
-    late: tuple[str, ...]
+    late: tuple[tuple[str, str], ...]
     failed: Mapping[str, Mapping[str, str]]
     unready: tuple[str, ...]
 
@@ -89,7 +91,7 @@ class Made:
 class Transition:
     """One change of a lab, under its lock. `kept`: its earlier states, the newest first; empty for a fresh lab.
 
-    What kube-proxies write is written here, while they hold still, or by themselves when they are told: `written_by`.
+    What components write is written here, while they hold still, or by themselves when they are told: `written_by`.
     `leave`: pods that go stay behind, terminating, for as long as they say, or `grace` seconds; what is replaced has
     that time as well. Otherwise all have `SHORT`. `wait`: for containers to become ready.
     """
@@ -111,7 +113,7 @@ class Transition:
     plugins: Plugins = field(init=False)
     kernel: LinuxKernel = field(init=False)
     attached: Plan = field(init=False)
-    dead: tuple[str, ...] = field(default=(), init=False)
+    dead: tuple[tuple[str, str], ...] = field(default=(), init=False)
 
     def run(self) -> Made:
         """Make the change; if a stage fails, undo everything and raise."""
@@ -131,6 +133,7 @@ class Transition:
             self._terminate(drift)
             drift = self._attach(drift)
             self._execute(drift)
+            self._admit(drift)
             if self.wait and any(pod.init for pod in drift.lab.pods):
                 self._publish(drift)  # an init container may wait for a Service
             changed = started(drift, self.attached)
@@ -176,12 +179,14 @@ class Transition:
         return drift
 
     def _as_dead(self, drift: Drift) -> Drift:
-        """The drift without the start of kube-proxies that were killed: kubectl starts none."""
-        starting = {step.obj.key for step in drift.plan if isinstance(step, Add) and isinstance(step.obj, KubeProxy)}
+        """The drift without the start of components that were killed: kubectl starts none."""
+        starting = {
+            step.obj.key for step in drift.plan if isinstance(step, Add) and isinstance(step.obj, NodeComponent)
+        }
         if not starting:
             return drift
         killed = starting & {obj.key for obj in compile_lab(self.kept[0], drift.host, self.written_by)}
-        self.dead = tuple(step.obj.host for step in drift.plan if step.obj.key in killed)
+        self.dead = tuple((step.obj.key[2], step.obj.host) for step in drift.plan if step.obj.key in killed)
         return replace(drift, plan=tuple(step for step in drift.plan if step.obj.key not in killed))
 
     def _keep(self, drift: Drift) -> None:
@@ -195,7 +200,7 @@ class Transition:
         before = self.kept[0]
         with suppress(NslabError, OSError):  # the user sees the error that started the rollback
             engine.best_effort(self.kernel, compare(self.spaces, before, (lab, *self.kept), self.written_by).plan)
-            self.line.put(published(before))
+            self.line.put(published(before), policy=network(before).told(before), policy_written=self._writes)
 
     def _withdraw(self, drift: Drift) -> None:
         if self.kept and self.written_by is WrittenBy.COMPONENTS:
@@ -273,27 +278,44 @@ class Transition:
         if not self.fresh:
             self.undo.callback(engine.rollback, self.kernel, plan)
 
-    def _publish(self, drift: Drift) -> tuple[str, ...]:
+    @property
+    def _writes(self) -> bool:
+        return self.written_by is WrittenBy.NSLAB
+
+    def _admit(self, drift: Drift) -> None:
+        """Have Felixes write what is for the new pods, from which and to which nothing is forwarded until then."""
+        if not self._writes and (told := network(drift.lab).told(drift.lab)):
+            self.line.put((), whole=False, expect={"kube-proxy": ()}, policy=told)
+
+    def _publish(self, drift: Drift) -> tuple[tuple[str, str], ...]:
         if any(isinstance(step.obj, Control) for step in drift.plan):
             self.line.close()  # the control that holds has ended; `put` connects to its successor
         if not watched(drift.lab):
             return ()
         mode, nodes = drift.lab.proxy_mode, [node.name for node in drift.lab.nodes]
-        expected = [node for node in nodes if node not in self.dead] if mode is not ProxyMode.NONE else []
+        expected = nodes if mode is not ProxyMode.NONE else []
         # The kube-proxies of a fresh lab take over the rules that nslab wrote, so nobody waits for them; but in
         # userspace mode they carry the traffic themselves. One that starts later writes all rules again, as the real
         # kube-proxy does.
         taken_over = expected if self.fresh and mode is not ProxyMode.USERSPACE else []
-        written = taken_over if self.written_by is WrittenBy.NSLAB else None
-        return (*self.line.put(published(drift.lab), expect=expected, written=written), *self.dead)
+        told = network(drift.lab).told(drift.lab)
+        late = self.line.put(
+            published(drift.lab),
+            expect={
+                "kube-proxy": [node for node in expected if ("kube-proxy", node) not in self.dead],
+                "felix": [node for node in nodes if told and not self._writes and ("felix", node) not in self.dead],
+            },
+            written=taken_over if self._writes else None, policy=told, policy_written=self._writes,
+        )  # fmt: skip
+        return (*late, *self.dead)
 
     def _failed(self, drift: Drift) -> dict[str, dict[str, str]]:
-        """What kube-proxies could not write of what was changed here, or of all that was written here."""
+        """What components could not write of what was changed here, or of all that was written here."""
         mine = {service.key: service for service in published(drift.lab)}
         if self.kept and self.written_by is WrittenBy.COMPONENTS:
             before = {service.key: service for service in published(self.kept[0])}
             mine = {key: service for key, service in mine.items() if service != before.get(key)}
-        return unwritten(self.line.failed, mine)
+        return unwritten(self.line.failed, {*mine, "felix"})
 
 
 def _leaving(drift: Drift) -> set[str]:

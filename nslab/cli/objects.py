@@ -258,8 +258,8 @@ def _say(done: Changed) -> None:
 
 
 def _warn(done: Changed) -> None:
-    for node in done.late:
-        note(f"nslab: the kube-proxy of {node} has not followed yet; `nslab logs` and `nslab diff` tell more")
+    for component, node in done.late:
+        note(f"nslab: the {component} of {node} has not followed yet; `nslab logs` and `nslab diff` tell more")
     written_or_exit(done.failed)
     ready_or_exit((*done.not_ready, *done.stuck), unready_note(done.drift.lab.name, done.unready))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nslab.bgp.config import config
-from nslab.bgp.speaker import GLOBAL, MESH, NODE, Pool, BgpSession, Speaker
+from nslab.bgp.speaker import GLOBAL, MESH, NODE, BgpSession, Pool, Speaker
 from nslab.compiler.addresses import blocks
 from nslab.compiler.subnets import egress, subnet_of
 from nslab.lab.types import Encapsulation

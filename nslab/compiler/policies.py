@@ -40,13 +40,13 @@ def workload(pod: Pod) -> WorkloadEndpoint:
     )
 
 
-def felix_node(lab: Lab, node: Node, version: str) -> FelixNode:
-    """A node's Felix. `version`: of Calico."""
+def felix_node(lab: Lab, node: Node) -> FelixNode:
+    """A node's Felix."""
     tunnel, own = tunnel_address(lab, node), str(node.address)
     vxlan = lab.encapsulation in VXLAN_MODES
     device = "" if lab.encapsulation is Encapsulation.NONE else VXLAN_DEVICE if vxlan else IPIP_DEVICE
     nodes = (str(one.address) for one in lab.nodes if one != node or not vxlan)
-    return FelixNode(node.name, (own, str(tunnel)) if tunnel else (own,), device, tuple(nodes), version)
+    return FelixNode(node.name, (own, str(tunnel)) if tunnel else (own,), device, tuple(nodes), lab.calico_version)
 
 
 def _named_ports(pod: Pod) -> Iterator[NamedPort]:

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from nslab.lab.types import Lab, Node
     from nslab.objects.base import KernelObject
     from nslab.objects.needs import HostFeatures
-    from nslab.ruletext.items import Items
 
 _API, _BY = "API server", "kube-proxy"
 
@@ -46,26 +45,28 @@ def api_server(lab: Lab) -> Iterator[KernelObject]:
 
 
 def services(lab: Lab, host: HostFeatures, written_by: WrittenBy) -> Iterator[KernelObject]:
-    """The routes to Services from outside, each node's rules, and its kube-proxy.
+    """The routes to Services from outside, each node's rules, its kube-proxy, and the network plugin's agent.
 
-    kube-proxy's own rules are among them if `written_by` is NSLAB. The network plugin's come first in their chains.
+    The rules are among them if `written_by` is NSLAB. The network plugin's come first in their chains.
     """
     resolved = seen(resolve(with_api_service(lab)))
     yield from announced(lab, resolved)
     watching = lab.nodes if lab.proxy_mode is not ProxyMode.NONE else ()
     proxies = {node.name: proxy_of(lab, node, host, resolved) for node in watching}
     plugin = network(lab)
-    plugins = plugin.agent_rules(lab)
-    for node in lab.nodes:
-        written: dict[str, Items] = {}
-        if written_by is WrittenBy.NSLAB and (proxy := proxies.get(node.name)):
-            written[_BY] = whole(mode(proxy.mode), resolved, proxy)
-        written[plugin.AGENT] = plugins.get(node.name, {})
-        yield from objects(names.netns(lab.name, node.name), written)
+    if written_by is WrittenBy.NSLAB:
+        plugins = plugin.agent_rules(lab)
+        for node in lab.nodes:
+            proxy = proxies.get(node.name)
+            written = {_BY: whole(mode(proxy.mode), resolved, proxy)} if proxy else {}
+            written[plugin.AGENT] = plugins.get(node.name, {})
+            yield from objects(names.netns(lab.name, node.name), written)
     for node in watching:
         ns = names.netns(lab.name, node.name)
         settings = model.to_json(_started(lab, node, proxies[node.name]))
         yield KubeProxy(ns, ns, json.dumps(settings, sort_keys=True), by=_BY)
+    for node in lab.nodes:
+        yield from plugin.agent(lab, host, node)
 
 
 def announced(lab: Lab, resolved: Iterable[model.ServiceInfo]) -> Iterator[KernelObject]:
@@ -107,8 +108,9 @@ def _taken_by(service: model.ServiceInfo) -> set[str]:
 
 
 def watched(lab: Lab) -> bool:
-    """Whether the lab needs an API server: it has Services, kube-proxies that watch, or pods that wait."""
-    return bool(lab.services) or lab.proxy_mode is not ProxyMode.NONE or any(pod.behind for pod in lab.pods)
+    """Whether the lab needs an API server: it has Services, components that watch, or pods that wait."""
+    watching = lab.proxy_mode is not ProxyMode.NONE or network(lab).AGENT
+    return bool(lab.services or watching or any(pod.behind for pod in lab.pods))
 
 
 def proxy_of(lab: Lab, node: Node, host: HostFeatures, resolved: Iterable[model.ServiceInfo]) -> model.Proxy:

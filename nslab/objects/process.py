@@ -195,26 +195,25 @@ class TunnelAgent(Supervised):
         return f"process behind {self.dev}"
 
 
-@dataclass(frozen=True, slots=True)
-class KubeProxy(Supervised):
-    """A node's kube-proxy: it watches the API server and writes the node's rules. `settings`: its `Proxy`, as JSON."""
+class NodeComponent(Supervised):
+    """A component that watches the API server and writes a node's rules. `settings`: what it is told, as JSON."""
 
-    role: ClassVar[str] = "kube-proxy"
+    __slots__ = ()
     settings: str
 
     @property
     def description(self) -> str:
-        return "kube-proxy"
+        return self.role
 
     def started(self) -> str:
         return f"{comment(self.description)}: no command to type; what it wrote stays without it"
 
     def request(self) -> dict[str, Any]:
-        return {"what": "KubeProxy", "ns": self.ns, "settings": json.loads(self.settings)}
+        return {"what": "NodeComponent", "ns": self.ns, "role": self.role, "settings": json.loads(self.settings)}
 
     @property
     def label(self) -> str:
-        return "kube-proxy process"
+        return f"{self.role} process"
 
     @property
     def whose(self) -> str:
@@ -223,6 +222,22 @@ class KubeProxy(Supervised):
     @property
     def listed(self) -> tuple[str, str]:
         return "processes", self.label
+
+
+@dataclass(frozen=True, slots=True)
+class KubeProxy(NodeComponent):
+    """A node's kube-proxy, which makes Services reachable. `settings`: its `Proxy`, as JSON."""
+
+    role: ClassVar[str] = "kube-proxy"
+    settings: str
+
+
+@dataclass(frozen=True, slots=True)
+class Felix(NodeComponent):
+    """A node's Felix, which enforces policies. `settings`: its `FelixNode` and the variant of iptables, as JSON."""
+
+    role: ClassVar[str] = "felix"
+    settings: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,10 +258,10 @@ class Bird(Supervised):
         return "BIRD"
 
     def started(self) -> str:
-        return f"{comment(self.description)}: it announces the node's blocks by BGP; what it wrote stays without it"
+        return f"{comment(self.description)}: it speaks BGP; what it wrote stays without it"
 
     def request(self) -> dict[str, Any]:
-        return {"what": "Bird", "ns": self.ns, "config": self.config, "program": self.program}
+        return {"what": "Bird", "role": self.role, "config": self.config, "program": self.program}
 
     def changes_into(self, new: KernelObject) -> bool:
         # With its old configuration, a running one would take Felix's routes for its own.

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 CHAIN, SET = 28, 31
 """The maximum lengths."""
+SETS = "cali40"
+"""What the name of an IPv4 set begins with."""
 _SAFE = re.compile("[A-Za-z0-9._/-]+")
 
 
@@ -44,7 +46,7 @@ def named_port_id(selector: str, protocol: str, name: str) -> str:
 
 def ipset(set_id: str) -> str:
     """The name of an IPv4 set."""
-    return f"cali40{set_id}"[:SET]
+    return f"{SETS}{set_id}"[:SET]
 
 
 def base64url(data: bytes) -> str:

@@ -219,7 +219,7 @@ class RunningLab:
         __tracebackhide__ = True
         with interrupted():
             done = make(self.name, *how, **options)
-        late = [f"the kube-proxy of {node} has not followed" for node in done.late]
+        late = [f"the {component} of {node} has not followed" for component, node in done.late]
         _complain([*done.not_ready, *done.stuck, *late, *unwritten(done.failed)])
         return done
 

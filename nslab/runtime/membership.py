@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ROLELESS = ("", "exec", "cni", "container")
 """The second words of a mark that claim no role."""
-FORKING = ("node", "spawner", "kube-proxy")
+FORKING = ("node", "spawner", "kube-proxy", "felix")
 """Roles that fork: for a moment, their children have the same mark."""
 
 

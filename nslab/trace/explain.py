@@ -14,7 +14,7 @@ from nslab.objects.names import host
 from nslab.objects.namespaces import Netns
 from nslab.objects.other_routes import OtherRoute
 from nslab.objects.plan import Remove
-from nslab.objects.process import Control, KubeProxy, Process
+from nslab.objects.process import Control, NodeComponent, Process
 from nslab.objects.routes import Blackhole, Route
 from nslab.objects.script import command
 from nslab.probes import Expected, Outcome
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from nslab.trace.ending import Ending
     from nslab.trace.needs import Need
 
-_ELSEWHERE = (KubeProxy, Control)
+_ELSEWHERE = (NodeComponent, Control)
 """What carries no packet from one host to another."""
 _NEIGHBOURS_FULL = (
     "this machine's neighbour table is full, which all labs share: probe fewer pairs at a time (--from, --to), "

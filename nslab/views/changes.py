@@ -49,13 +49,18 @@ def standing_still(stopped: Iterable[tuple[KernelObject, int]], *, idle: bool = 
 
 
 def unwritten(failed: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """A line for each Service that kube-proxies cannot serve, with the reason; "" stands for all Services of a node."""
+    """A line for each Service that kube-proxies cannot serve, with the reason, and for what Felixes cannot write.
+
+    "" stands for all Services of a node, "felix" for its policies.
+    """
     nodes: dict[tuple[str, str], list[str]] = {}
     for node, reasons in failed.items():
         for key, why in reasons.items():
             nodes.setdefault((key, why), []).append(node)
     return [
-        f"kube-proxy of {', '.join(listed)} cannot serve {f'Service {key}' if key else 'Services'}: {why}"
+        f"felix of {', '.join(listed)} cannot write its rules: {why}"
+        if key == "felix"
+        else f"kube-proxy of {', '.join(listed)} cannot serve {f'Service {key}' if key else 'Services'}: {why}"
         for (key, why), listed in nodes.items()
     ]
 

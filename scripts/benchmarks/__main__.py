@@ -7,10 +7,10 @@ import json
 import os
 import sys
 
-from benchmarks import services, trace, up
+from benchmarks import policies, services, trace, up
 from benchmarks.figures import document, machine, table
 
-TOPICS = {"up": up.measure, "services": services.measure, "trace": trace.measure}
+TOPICS = {"up": up.measure, "services": services.measure, "trace": trace.measure, "policies": policies.measure}
 
 
 def main() -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 CLIENT, SERVER = ("20.111.0.1",), ("20.111.0.2", "20.111.0.3")
 """The addresses of the two pods."""
 _SERVER, _PODS, _SERVICES = IPv4Address(SERVER[0]), IPv4Address("20.96.0.1"), IPv4Address("10.96.1.0")
+WATCHING = {"kube-proxy": ["node"]}
 NODE = Proxy("node", ("192.168.59.22",), cluster_cidr="20.96.0.0/12", service_cidr="10.96.0.0/12")
 _WIRES = """\
 link set lo up
@@ -114,12 +115,12 @@ class Stage:
 
     def put(self, wanted: list[ServiceInfo]) -> float:
         """Put exactly these Services, wait for kube-proxy, and return the seconds that it reports."""
-        late = self.control.put(wanted, expect=["node"])
+        late = self.control.put(wanted, expect=WATCHING)
         deadline = time.monotonic() + 300
         while late:  # control's timeout is too short for nft with thousands of Services
             if time.monotonic() > deadline:
                 sys.exit("kube-proxy does not follow")
-            late = self.control.put((), whole=False, expect=["node"])
+            late = self.control.put((), whole=False, expect=WATCHING)
         report = self.control.get()["proxies"]["node"]
         if report["error"]:
             sys.exit(f"kube-proxy: {report['error']}")
@@ -128,7 +129,7 @@ class Stage:
     def change(self, service: ServiceInfo) -> float:
         """Put one changed Service; return the milliseconds until kube-proxy has followed."""
         started = time.perf_counter()
-        if late := self.control.put([service], whole=False, expect=["node"]):
+        if late := self.control.put([service], whole=False, expect=WATCHING):
             sys.exit(f"kube-proxy does not follow on {late}")
         return (time.perf_counter() - started) * 1000
 

@@ -5,7 +5,7 @@ No code outside asks which plugin a lab has: a new plugin is a module here and a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nslab.compiler.networks import calico, cni_exec, flannel, kubenet, no_cni
 from nslab.lab.types import Plugin
@@ -41,10 +41,16 @@ class Network(Protocol):
 
     @property
     def AGENT(self) -> str:  # noqa: N802
-        """The component that keeps `agent_rules`; "" if it has none."""
+        """The component that keeps `agent_rules`, by watching the API server; "" if it has none."""
 
     def agent_rules(self, lab: Lab) -> Mapping[str, Items]:
         """The rules and sets that its agent keeps, by node; kube-proxy's stand behind them."""
+
+    def agent(self, lab: Lab, host: HostFeatures, node: Node) -> Iterator[KernelObject]:
+        """The process of its agent on a node."""
+
+    def told(self, lab: Lab) -> dict[str, Any] | None:
+        """What the API server tells the agents of all nodes; None without an agent."""
 
     @property
     def WIRED_BY(self) -> str:  # noqa: N802

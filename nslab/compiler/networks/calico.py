@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nslab.compiler.addresses import address_of, blocks, pod_mac, pod_netns, tunnel_address
 from nslab.compiler.bgp import birds, speakers
@@ -21,9 +22,10 @@ from nslab.objects.namespaces import Netns
 from nslab.objects.neighbours import Neighbour
 from nslab.objects.other_routes import OtherRoute
 from nslab.objects.ports import LinkUp
+from nslab.objects.process import Felix
 from nslab.objects.routes import Blackhole, Route
 from nslab.objects.sysctl import Sysctl
-from nslab.policy import felix
+from nslab.policy import document, felix
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -107,7 +109,18 @@ def own_blocks(lab: Lab, node: Node, claimed: Sequence[IPv4Network]) -> Iterator
 def agent_rules(lab: Lab) -> Mapping[str, Items]:
     """Felix's chains and sets of each node."""
     known = cluster(lab)
-    return {node.name: felix.items(known, felix_node(lab, node, lab.calico_version)) for node in lab.nodes}
+    return {node.name: felix.items(known, felix_node(lab, node)) for node in lab.nodes}
+
+
+def agent(lab: Lab, host: HostFeatures, node: Node) -> Iterator[KernelObject]:
+    """Felix."""
+    ns = names.netns(lab.name, node.name)
+    yield Felix(ns, ns, json.dumps({"node": node.name, "iptables": host.iptables}), by=_FELIX)
+
+
+def told(lab: Lab) -> dict[str, Any] | None:
+    """The policies, pods and namespaces, and what each Felix is set to."""
+    return document.to_json(cluster(lab), (felix_node(lab, node) for node in lab.nodes))
 
 
 def allocation(node: Node, _last: IPv4Address | None) -> Iterator[IPv4Address]:

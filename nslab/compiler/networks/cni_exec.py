@@ -164,4 +164,4 @@ def is_its_own(line: str) -> bool:
     return bool(re.search("-[Aj] CNI-", line))
 
 
-AGENT, agent_rules = whole.AGENT, whole.agent_rules
+AGENT, agent_rules, agent, told = whole.AGENT, whole.agent_rules, whole.agent, whole.told

@@ -107,4 +107,4 @@ def pod_line(pod: Pod) -> str:
     return f"(no cable)  {address_of(pod)}"
 
 
-AGENT, agent_rules = whole.AGENT, whole.agent_rules
+AGENT, agent_rules, agent, told = whole.AGENT, whole.agent_rules, whole.agent, whole.told

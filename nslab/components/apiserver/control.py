@@ -15,6 +15,7 @@ import time
 
 from nslab import rundir, syscall
 from nslab.components.apiserver import records
+from nslab.components.apiserver.watchers import FELIX, KUBE_PROXY, Put, Watcher, failures, late
 from nslab.components.controllers.endpoints import EndpointController
 from nslab.components.runtime.lastwords import last_words
 from nslab.components.runtime.loop import Loop
@@ -25,7 +26,7 @@ from nslab.runtime.mounts import own_run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import Any, Never
 
     from nslab.components.runtime.node_context import NodeContext
@@ -71,29 +72,6 @@ def _enter(context: NodeContext, memory: Memory) -> None:
     os.chdir("/")
 
 
-class Watcher:
-    """The connection of a kube-proxy. `dirty`: the keys of Services to send, None for all."""
-
-    def __init__(self, node: str, peer: Peer) -> None:
-        self.node, self.peer = node, peer
-        self.dirty: set[str] | None = None
-        self.sent = self.acked = -1
-        self.report: Document = {}
-
-    @property
-    def works(self) -> bool:
-        """Whether it has not acknowledged the last update yet."""
-        return self.sent > self.acked
-
-
-class Put:
-    """A client that waits until the kube-proxies of the nodes `expect`, or all that watch, have followed."""
-
-    def __init__(self, peer: Peer, generation: int, expect: Iterable[str] | None, deadline: float) -> None:
-        self.peer, self.generation, self.deadline = peer, generation, deadline
-        self.expect = None if expect is None else frozenset(expect)
-
-
 class ControlServer:
     """Services and their watchers. `generation` counts the changes; 0: no Services were put yet."""
 
@@ -108,6 +86,8 @@ class ControlServer:
         self._prewritten: dict[str, str] = {}
         self._prewritten_at: set[str] = set()
         self._unwritten = False
+        self._policy = ""  # what Felixes are told, as JSON
+        self._policy_written = False  # whether the client has written the rules for it
         self._recall()
         self.socket = serve(loop, f"{run}/{rundir.CONTROL_SOCKET}", self.accept)
 
@@ -119,7 +99,8 @@ class ControlServer:
             # A new range: an acknowledgement for the process before must not count for this one.
             self.generation = (kept["generation"] // RANGE + 1) * RANGE
             self.controller.put(kept["services"], (), whole=True)
-            records.write_state(self._run, self.generation, self.controller.given.values())
+            self._policy = json.dumps(kept["policy"]) if kept.get("policy") else ""
+            self._store()
             records.write_records(self._run, self.controller.published.values())
 
     def accept(self, connection: socket.socket) -> Peer:
@@ -149,7 +130,7 @@ class ControlServer:
                 self.tell_ready()
                 return {}
             case "watch":
-                self.watchers[peer] = Watcher(request["node"], peer)
+                self.watchers[peer] = Watcher(request.get("component", KUBE_PROXY), request["node"], peer)
                 self.push()
                 return None
             case "synced":
@@ -157,14 +138,16 @@ class ControlServer:
                 watcher.acked = max(watcher.acked, request["generation"])
                 names = ("generation", "seconds", "error", "refused")
                 watcher.report = {name: request[name] for name in names if name in request}
-                self._prewritten_at.discard(watcher.node)
+                if watcher.component == KUBE_PROXY:
+                    self._prewritten_at.discard(watcher.node)
                 self.push()
                 return {}
             case "get":
-                proxies = {watcher.node: watcher.report for watcher in self.watchers.values()}
+                proxies = {watcher.node: watcher.report for watcher in self._watching(KUBE_PROXY)}
+                felixes = {watcher.node: watcher.report for watcher in self._watching(FELIX)}
                 services = [json.loads(text) for text in self.controller.published.values()]
                 known = {"generation": self.generation, "services": services, "pods": self.controller.pods()}
-                return {"ok": True, **known, "proxies": proxies}
+                return {"ok": True, **known, "proxies": proxies, "felixes": felixes}
             case "progress":
                 return {"ok": True, "generation": self.generation, "followed": self.followed}
             case "stop":
@@ -177,10 +160,13 @@ class ControlServer:
 
     @property
     def followed(self) -> bool:
-        """Whether all kube-proxies that watch have acknowledged everything that concerns them."""
+        """Whether all components that watch have acknowledged everything that concerns them."""
         if not self.generation:
             return True  # there is nothing to follow yet
-        return not any(watcher.works or watcher.dirty != set() for watcher in self.watchers.values())
+        return all(watcher.followed for watcher in self.watchers.values())
+
+    def _watching(self, component: str) -> list[Watcher]:
+        return [watcher for watcher in self.watchers.values() if watcher.component == component]
 
     def put(
         self,
@@ -188,15 +174,18 @@ class ControlServer:
         services: Iterable[Document] = (),
         removed: Iterable[str] = (),
         whole: bool = False,
-        expect: Iterable[str] | None = None,
+        expect: Mapping[str, Iterable[str]] | None = None,
         written: Iterable[str] | None = None,
+        policy: Document | None = None,
+        policy_written: bool = False,
     ) -> None:
-        """Store Services; answer `peer` when the kube-proxies have followed.
+        """Store Services, and what Felixes are told (`policy`); answer `peer` when the components have followed.
 
-        `written`: nodes whose rules the client has written already; their kube-proxies, which are starting, take them
-        over. None: unknown, those of the put before.
+        `expect`: see Put. `written`: nodes whose rules the client has written already; their kube-proxies, which are
+        starting, take them over. None: unknown, those of the put before. `policy_written`: Felixes take over, too.
         """
         changed = self.controller.put(services, removed, whole)
+        self._tell(policy, policy_written)
         if written is not None:
             self._prewritten, self._prewritten_at = dict(self.controller.given), {*written}
         self.holders.discard(peer)
@@ -204,17 +193,29 @@ class ControlServer:
             self.generation = 1
         self.changed(changed)
         # kube-proxies work meanwhile; the state must be on disk before the client gets its answer.
-        records.write_state(self._run, self.generation, self.controller.given.values())
+        self._store()
         self.write()
-        self._puts.append(Put(peer, self.generation, expect, time.monotonic() + PUT_SECONDS))
+        self._puts.append(Put(peer, self.generation, expect or {}, time.monotonic() + PUT_SECONDS))
         self._answer_by(self._puts[-1].deadline)
+
+    def _tell(self, policy: Document | None, written: bool) -> None:
+        """Have Felixes told, if there is something to tell."""
+        text = json.dumps(policy)
+        if policy is not None and (written or text != self._policy):
+            self._policy, self._policy_written = text, written
+            self.generation += 1
+            for watcher in self._watching(FELIX):
+                watcher.dirty = None
+
+    def _store(self) -> None:
+        records.write_state(self._run, self.generation, self.controller.given.values(), self._policy)
 
     def changed(self, keys: set[str]) -> None:
         """Publish changes of the Services with these keys."""
         if keys:
             self.generation += 1
             self._unwritten = True
-            for watcher in self.watchers.values():
+            for watcher in self._watching(KUBE_PROXY):
                 if watcher.dirty is not None:
                     watcher.dirty |= keys
         self.push()
@@ -228,19 +229,26 @@ class ControlServer:
             records.write_records(self._run, self.controller.published.values())
 
     def push(self) -> None:
-        """Send each idle kube-proxy what has changed for it. Changes during a sync are sent together after it."""
-        lines: dict[tuple[frozenset[str] | None, bool], tuple[bytes, int, set[str]]] = {}
+        """Send each idle component what has changed for it. Changes while it works are sent together after that."""
+        lines: dict[tuple[str, frozenset[str] | None, bool], tuple[bytes, int, set[str]]] = {}
         for watcher in list(self.watchers.values()):
             if self.holders or not self.generation or watcher.works or watcher.dirty == set():
                 continue
             what = None if watcher.dirty is None else frozenset(watcher.dirty)
-            written = what is None and watcher.node in self._prewritten_at
-            if (what, written) not in lines:
-                lines[what, written] = self._take_over() if written else (self._line(what), self.generation, set())
-            line, watcher.sent, dirty = lines[what, written]
+            key = watcher.component, what, what is None and watcher.node in self._prewritten_at
+            if key not in lines:
+                lines[key] = self._update(*key)
+            line, watcher.sent, dirty = lines[key]
             watcher.dirty = {*dirty}
             watcher.peer.send_line(line, go_on=False)
         self.answer_settled()
+
+    def _update(self, component: str, what: frozenset[str] | None, written: bool) -> tuple[bytes, int, set[str]]:
+        """The update for a component, its generation and the keys for the next one."""
+        if component == FELIX:
+            begin = f'{{"generation": {self.generation}, "written": {json.dumps(self._policy_written)}, '
+            return f'{begin}"policy": {self._policy or "null"}}}\n'.encode(), self.generation, set()
+        return self._take_over() if written else (self._line(what), self.generation, set())
 
     def _take_over(self) -> tuple[bytes, int, set[str]]:
         """The update, its generation and the keys for the next one, for a kube-proxy whose rules exist already."""
@@ -271,32 +279,18 @@ class ControlServer:
         works = any(watcher.works for watcher in self.watchers.values())
         done = [entry for entry in self._holding if not works or entry[1] <= now]
         self._holding = [entry for entry in self._holding if entry not in done]
-        late = [(put, self._late(put)) for put in self._puts]
-        self._puts = [put for put, nodes in late if nodes and put.deadline > now]
+        waits = [(put, late(put, self.watchers.values(), self._taken_over())) for put in self._puts]
+        self._puts = [put for put, behind in waits if behind and put.deadline > now]
         for peer, _ in done:
             peer.send({"ok": True, "pods": self.controller.pods()})
-        for put, nodes in late:
+        for put, behind in waits:
             if put not in self._puts:
-                failed = {"failed": reasons} if (reasons := self._failed(put)) else {}
-                put.peer.send({"ok": True, "late": sorted(nodes), "generation": put.generation, **failed})
+                failed = {"failed": reasons} if (reasons := failures(put, self.watchers.values())) else {}
+                put.peer.send({"ok": True, "late": sorted(behind), "generation": put.generation, **failed})
 
-    def _failed(self, put: Put) -> dict[str, dict[str, str]]:
-        """What kube-proxies that followed could not write, node by node: Services with reasons; "" for all of them."""
-        reports = {
-            watcher.node: watcher.report for watcher in self.watchers.values() if watcher.acked >= put.generation
-        }
-        found = {
-            node: {**report.get("refused", {}), **({"": report["error"]} if report["error"] else {})}
-            for node, report in reports.items()
-        }
-        return {node: reasons for node, reasons in sorted(found.items()) if reasons}
-
-    def _late(self, put: Put) -> set[str]:
-        followed = {watcher.node for watcher in self.watchers.values() if watcher.acked >= put.generation}
-        if self._prewritten_at and self._prewritten == self.controller.published:
-            followed |= self._prewritten_at
-        expect = {watcher.node for watcher in self.watchers.values()} if put.expect is None else put.expect
-        return {*expect} - followed
+    def _taken_over(self) -> set[str]:
+        """The nodes whose kube-proxies have nothing to write, once they have started."""
+        return self._prewritten_at if self._prewritten == self.controller.published else set()
 
     def _answer_by(self, deadline: float) -> None:
         self.answer_settled()

@@ -25,9 +25,10 @@ def write_records(run: str, services: Iterable[str]) -> None:
     replace(f"{run}/{rundir.DNS_RECORDS}", f'{{"domain": "{DOMAIN}", "services": {listed(services)}}}')
 
 
-def write_state(run: str, generation: int, services: Iterable[str]) -> None:
-    """Store the Services as they were put, for the next control process."""
-    replace(f"{run}/{rundir.CONTROL_STATE}", f'{{"generation": {generation}, "services": {listed(services)}}}')
+def write_state(run: str, generation: int, services: Iterable[str], policy: str) -> None:
+    """Store the Services and the policy (JSON texts) as they were put, for the next control process."""
+    text = f'{{"generation": {generation}, "services": {listed(services)}, "policy": {policy or "null"}}}'
+    replace(f"{run}/{rundir.CONTROL_STATE}", text)
 
 
 def read_state(run: str) -> dict[str, Any] | None:

@@ -31,7 +31,7 @@ def start(context: NodeContext, births: Births, program: str, config: str, clean
     """Fork a node's BIRD and return its pid."""
     folder = f"{context.folder}/{rundir.BIRD}"
     make_tree(folder)
-    write(context, config)
+    _write(context, config)
     _lead_to(folder, program)
     rights = Rights(mask=CAPABILITIES)
     # -R: it takes over the routes that it finds, until its peers have told it theirs.
@@ -58,20 +58,21 @@ def start(context: NodeContext, births: Births, program: str, config: str, clean
     return births.fork(context.ns, "bird", child)
 
 
-def write(context: NodeContext, config: str) -> None:
+def configure(context: NodeContext, pidfd: int, config: str) -> None:
+    """Have a running BIRD read another configuration."""
+    try:
+        _write(context, config)
+        signal.pidfd_send_signal(pidfd, signal.SIGHUP)
+    finally:
+        os.close(pidfd)
+
+
+def _write(context: NodeContext, config: str) -> None:
     """Replace the configuration, which BIRD reads at its start, at `birdc configure` and on SIGHUP."""
     path = f"{context.folder}/{rundir.BIRD}/{rundir.BIRD_CONFIG}"
     with open(os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
         file.write(config)
     os.rename(f"{path}.new", path)
-
-
-def read_again(pidfd: int) -> None:
-    """Have BIRD read its configuration."""
-    try:
-        signal.pidfd_send_signal(pidfd, signal.SIGHUP)
-    finally:
-        os.close(pidfd)
 
 
 def _lead_to(folder: str, program: str) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Found:
-    """The running processes of a node: pods with their pause process, containers (with attempt and pid), daemons.
+    """The running processes of a node: pods with their pause process, containers (with attempt and pid), and others.
 
     `held`: a pidfd of each, because a pid alone may be reused: this process is not the parent that reaps them.
     """
@@ -29,7 +29,7 @@ class Found:
         self.sandboxes: list[PodSandbox] = []
         self.containers: list[tuple[Spec, int, int]] = []
         self.tunnels: list[tuple[str, int]] = []
-        self.proxy = self.bird = 0
+        self.daemons: dict[str, int] = {}
 
 
 def find(context: NodeContext, alive: Iterable[tuple[Started, int]]) -> Found:
@@ -45,10 +45,8 @@ def find(context: NodeContext, alive: Iterable[tuple[Started, int]]) -> Found:
                 found.sandboxes.append(PodSandbox(ns=record.ns, pid=record.pid, **record.more))
             case "tunnel":
                 found.tunnels.append((record.ns, record.pid))
-            case "kube-proxy" if record.ns == context.ns:
-                found.proxy = record.pid
-            case "bird" if record.ns == context.ns:
-                found.bird = record.pid
+            case "kube-proxy" | "felix" | "bird" as role if record.ns == context.ns:
+                found.daemons[role] = record.pid
             case role if role.startswith("container/"):
                 # For a container without a request in the other journal: enough to manage it, not to start it.
                 port, number = record.more["port"], record.more["number"]

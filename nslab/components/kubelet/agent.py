@@ -6,6 +6,7 @@ import contextlib
 import os
 
 from nslab import rundir
+from nslab.components.ipip import tunnel
 from nslab.components.kubelet import container, events, sandbox
 from nslab.components.kubelet.beside import Target
 from nslab.components.kubelet.children import Children
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class Kubelet:
-    """The state of a node's process: pods, containers, daemons, and waiting clients."""
+    """The state of a node's process: pods, containers, tunnels, and waiting clients."""
 
     def __init__(self, context: NodeContext, memory: Memory) -> None:
         self.context, self.memory, self.loop = context, memory, Loop()
@@ -46,10 +47,11 @@ class Kubelet:
         self.containers: dict[tuple[str, str], ContainerManager] = {}
         self.lost: dict[str, sandbox.PodSandbox] = {}  # pods whose pause process was killed
         self.attempts: dict[str, int] = {}  # earlier runs of removed containers, by POD_FOLDER/NAME (from their logs)
+        self.tunnels: dict[str, int] = {}
         self.children = Children(self.loop, context, self.ended)
-        self.daemons = Daemons(context, memory, self.children)
         self.births, self.clean = self.children.births, self.children.clean
         self.open, self.end = self.children.open, self.children.end
+        self.daemons = Daemons(context, memory, self.children)
         self.execs = Execs(self.loop, context, self.clean, self.beside, self.starts)
         self.journal = Journal(f"{context.folder}{rundir.JOURNAL}", lambda call: self.loop.at(0, call))
         self._order: Order | None = None
@@ -66,21 +68,19 @@ class Kubelet:
             case "add", "Workload":
                 return {"ok": True, "pid": self.add_container(request)}
             case "add", "TunnelAgent":
-                return {"ok": True, "pid": self.daemons.add_tunnel(**request)}
+                return {"ok": True, "pid": self.add_tunnel(**request)}
             case "remove", "Sandbox":
                 self.remove_sandbox(request["ns"])
             case "remove", "Workload":
                 self.remove_container(request["ns"], request["container"])
             case "remove", "TunnelAgent":
-                self.daemons.end_tunnel(request["ns"])
-            case "add", "KubeProxy":
-                return {"ok": True, "pid": self.daemons.add_proxy(request["settings"])}
-            case "remove", "KubeProxy":
-                self.daemons.end_proxy()
+                self.end(self.tunnels.pop(request["ns"], 0))
+            case "add", "NodeComponent":
+                return {"ok": True, "pid": self.daemons.start(request["role"], request["settings"])}
             case "add", "Bird":
-                return {"ok": True, "pid": self.daemons.add_bird(request["config"], request["program"])}
-            case "remove", "Bird":
-                self.daemons.end_bird()
+                return {"ok": True, "pid": self.daemons.start_bird(request["program"], request["config"])}
+            case "remove", "NodeComponent" | "Bird":
+                self.daemons.end(request["role"])
             case "exec", None:
                 return self.execs.begin(peer, request)
             case "wait", None:
@@ -241,6 +241,11 @@ class Kubelet:
         """Whether a container waits for an init container that has failed."""
         return self.order.stuck(life)
 
+    def add_tunnel(self, ns: str, dev: str, local: str) -> int:
+        """Start the process behind a TUN device."""
+        self.tunnels[ns] = tunnel.start(self.context, self.memory, self.births, ns, dev, local, self.clean)
+        return self.tunnels[ns]
+
     def ended(self, pid: int, status: int) -> None:
         """Handle the end of a process; `status` as subprocess has it."""
         self.execs.ended(pid, status)
@@ -257,6 +262,7 @@ class Kubelet:
                 pod.close()
                 self.lost[pod.ns] = self.sandboxes.pop(pod.ns)
                 self.teller.changed()
+        self.tunnels = {ns: other for ns, other in self.tunnels.items() if other != pid}
         self.daemons.ended(pid)
 
     def changed(self) -> None:
@@ -287,7 +293,9 @@ class Kubelet:
         for key in list(self.containers):
             self.remove_container(*key)
         self.execs.end(self.context.ns, "")
-        self.daemons.end()
+        self.daemons.end_all()
+        for pid in self.tunnels.values():
+            self.end(pid)
         with contextlib.suppress(OSError):
             os.unlink(f"{self.context.folder}{rundir.SOCKET}")
         for kept in ("journal", "status.json", "pids"):

@@ -1,87 +1,105 @@
-"""The processes of a node that are no pod's: tunnels, kube-proxy, BIRD."""
+"""The components of a node beside its kubelet, such as kube-proxy: each is a process that writes rules, or routes.
+
+What they wrote outlives them. A kubelet that takes over has those that run already.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import sys
 
 from nslab.components.bird import process as bird
-from nslab.components.ipip import tunnel
+from nslab.components.felix import process as felix
+from nslab.components.kubelet.adopt import wait_exit
 from nslab.components.kubeproxy import process as kubeproxy
+from nslab.runtime.handlers import handle
+from nslab.runtime.marks import VARIABLE, mark
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
-    from nslab.components.kubelet.adopt import Found
     from nslab.components.kubelet.children import Children
     from nslab.components.runtime.node_context import NodeContext
     from nslab.runtime.marks import Memory
 
+    Serve = Callable[[str, dict[str, Any]], None]
+
+SERVE: dict[str, Serve] = {"kube-proxy": kubeproxy.serve, "felix": felix.serve}
+"""What each runs, by the role in its mark: called with the lab's folder and its settings, it does not return."""
+KILLED = ("bird",)
+"""Those that are killed: on SIGTERM, BIRD's peers would take the routes to this node away at once."""
+GRACE = 5.0
+"""Seconds to complete a write after SIGTERM."""
+
 
 class Daemons:
-    """The pids of a node's own processes; 0 for one that does not run."""
+    """A node's components: a process for each, by its role."""
 
     def __init__(self, context: NodeContext, memory: Memory, children: Children) -> None:
         self._context, self._memory, self._children = context, memory, children
-        self._tunnels: dict[str, int] = {}
-        self._proxy = self._bird = 0
+        self.pids: dict[str, int] = {}
 
-    def add_tunnel(self, ns: str, dev: str, local: str) -> int:
-        """Start the process behind a TUN device."""
-        births, clean = self._children.births, self._children.clean
-        self._tunnels[ns] = tunnel.start(self._context, self._memory, births, ns, dev, local, clean)
-        return self._tunnels[ns]
+    def start(self, role: str, settings: dict[str, Any]) -> int:
+        """Start a component, after the end of an earlier process of it; returns the pid."""
+        self.end(role)
+        ns, memory = self._context.ns, self._memory
 
-    def end_tunnel(self, ns: str) -> None:
-        """End the process behind a TUN device."""
-        self._children.end(self._tunnels.pop(ns, 0))
+        def child() -> None:
+            try:
+                memory.show(memory.process_title(role, {VARIABLE: mark(ns, role)}))
+                self._children.clean()
+                os.setsid()
+                # Above all the node's socket: once the node's process is dead, connections to it must be refused.
+                os.closerange(3, 1 << 20)
+                handle(signal.SIGTERM, lambda *_: sys.exit(0))
+                SERVE[role](self._context.run, settings)
+            except SystemExit:
+                os._exit(0)
+            except BaseException:
+                import traceback
 
-    def add_proxy(self, settings: dict[str, Any]) -> int:
-        """Start the node's kube-proxy, after the end of an earlier one."""
-        self.end_proxy()
-        births, clean = self._children.births, self._children.clean
-        self._proxy = kubeproxy.start(self._context, self._memory, births, settings, clean)
-        return self._proxy
+                traceback.print_exc()
+                os._exit(1)
 
-    def end_proxy(self) -> None:
-        """End the node's kube-proxy, if it runs; it completes its current write."""
-        if self._proxy:
-            with contextlib.suppress(ProcessLookupError):
-                kubeproxy.end(self._proxy, self._children.open(self._proxy))
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(self._proxy, os.WNOHANG)
-        self._proxy = 0
+        name = memory.named(role.encode())
+        self.pids[role] = self._children.births.fork(ns, role, child, around=name)
+        return self.pids[role]
 
-    def add_bird(self, config: str, program: str) -> int:
-        """Start the node's BIRD, or have the running one read this configuration."""
-        if self._bird:
-            bird.write(self._context, config)
-            with contextlib.suppress(ProcessLookupError):
-                bird.read_again(self._children.open(self._bird))
+    def start_bird(self, program: str, config: str) -> int:
+        """Start BIRD, or have the running one read this configuration; returns the pid."""
+        if pid := self.pids.get("bird", 0):
+            bird.configure(self._context, self._children.open(pid), config)
         else:
-            self._bird = bird.start(self._context, self._children.births, program, config, self._children.clean)
-        return self._bird
+            births, clean = self._children.births, self._children.clean
+            self.pids["bird"] = bird.start(self._context, births, program, config, clean)
+        return self.pids["bird"]
 
-    def end_bird(self) -> None:
-        """Kill the node's BIRD, if it runs. On SIGTERM its peers would take the routes to this node away at once."""
-        self._children.end(self._bird)
-        self._bird = 0
+    def end(self, role: str) -> None:
+        """End a component with its children, if it runs; it completes its write."""
+        pid = self.pids.pop(role, 0)
+        if not pid:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            pidfd = self._children.open(pid)
+            try:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL if role in KILLED else signal.SIGTERM)
+                if not wait_exit(pidfd, GRACE):
+                    os.killpg(pid, signal.SIGKILL)  # it leads its own session, and as it lives, the pid is still its
+                    wait_exit(pidfd, GRACE)
+            finally:
+                os.close(pidfd)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
 
-    def adopt(self, found: Found) -> None:
-        """Take over those that an earlier process of the node started."""
-        self._tunnels |= dict(found.tunnels)
-        self._proxy, self._bird = found.proxy, found.bird
+    def end_all(self) -> None:
+        """End every component."""
+        for role in list(self.pids):
+            self.end(role)
 
     def ended(self, pid: int) -> None:
-        """Forget a process that has ended."""
-        self._tunnels = {ns: other for ns, other in self._tunnels.items() if other != pid}
-        self._proxy = 0 if self._proxy == pid else self._proxy
-        self._bird = 0 if self._bird == pid else self._bird
-
-    def end(self) -> None:
-        """End all of them."""
-        self.end_proxy()
-        self.end_bird()
-        for ns in list(self._tunnels):
-            self.end_tunnel(ns)
+        """Handle the end of a process, of a component or of another."""
+        self.pids = {role: other for role, other in self.pids.items() if other != pid}

@@ -42,7 +42,8 @@ def take_over(agent: Kubelet) -> None:
         agent.order.go_on()
     if any("terminating" in status for status in before.values()):
         agent.endings.resume(before)
-    agent.daemons.adopt(found)
+    agent.tunnels |= dict(found.tunnels)
+    agent.daemons.pids |= found.daemons
 
 
 def _containers(agent: Kubelet, found: Found, before: Pods) -> None:

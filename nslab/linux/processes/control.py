@@ -13,7 +13,7 @@ from nslab.proxy.model import to_json
 from nslab.runtime.rpc import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
     from typing import Self
 
     from nslab.proxy.model import ServiceInfo
@@ -26,7 +26,7 @@ class ControlClient:
         self._lab = lab
         self._line: Connection | None = None
         self.failed: dict[str, dict[str, str]] = {}
-        """What kube-proxies could not write, by the last `put`: node to NAMESPACE/NAME to reason; "": all Services."""
+        """What could not be written, by the last `put`: node to NAMESPACE/NAME ("": all; "felix") to reason."""
 
     def __enter__(self) -> Self:
         return self
@@ -61,19 +61,24 @@ class ControlClient:
         removed: Iterable[str] = (),
         *,
         whole: bool = True,
-        expect: Collection[str] | None = None,
+        expect: Mapping[str, Collection[str]] | None = None,
         written: Collection[str] | None = None,
-    ) -> tuple[str, ...]:
-        """Put Services, all of them (`whole`) or some (`removed`: keys), and wait until kube-proxies have followed.
+        policy: Mapping[str, Any] | None = None,
+        policy_written: bool = False,
+    ) -> tuple[tuple[str, str], ...]:
+        """Put Services, all of them (`whole`) or some (`removed`: keys), and wait until components have followed.
 
-        Waits for the nodes `expect`, or for all that watch; returns those that timed out. `written`: nodes that have
-        all these rules already and a kube-proxy that is starting; it takes them over, so nobody waits for it.
+        Waits for the nodes `expect` of each component (kube-proxy, felix), or for all that watch; returns those that
+        timed out, (component, node). `written`: nodes that have all these rules already and a kube-proxy that is
+        starting; it takes them over, so nobody waits for it. `policy`: what Felixes are told (nslab.policy.document;
+        None: what they were told), and whether all nodes have its rules already.
         """
         update = {"services": [to_json(service) for service in services], "removed": [*removed], "whole": whole}
-        nodes = {"expect": expect, "written": written}
-        answer = self._ask({"op": "put", **update, **{name: names and [*names] for name, names in nodes.items()}})
+        nodes = {component: [*names] for component, names in (expect or {}).items()}
+        known = {"policy": policy, "policy_written": policy_written}
+        answer = self._ask({"op": "put", **update, "expect": nodes, "written": written and [*written], **known})
         self.failed = answer.get("failed", {})
-        return tuple(answer["late"])
+        return tuple((component, node) for component, node in answer["late"])
 
     def get(self) -> dict[str, Any]:
         """Return the state of control: generation, services, pods, and the progress of each node's kube-proxy."""

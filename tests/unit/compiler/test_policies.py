@@ -85,7 +85,7 @@ def test_what_is_known_of_a_node(
     encapsulation: Encapsulation, addresses: tuple[str, ...], tunnel: str, peers: tuple[str, ...]
 ) -> None:
     lab = lab_of(encapsulation)
-    assert felix_node(lab, lab.nodes[0], "3.30") == FelixNode("node1", addresses, tunnel, peers, "3.30")
+    assert felix_node(lab, lab.nodes[0]) == FelixNode("node1", addresses, tunnel, peers, "3.30")
 
 
 @pytest.mark.parametrize("encapsulation", Encapsulation)
@@ -97,7 +97,7 @@ def test_all_that_felix_writes_is_in_the_state(encapsulation: Encapsulation, rel
     written = [obj.item() for obj in state if isinstance(obj, InTable)]
     written += [(("ipset", obj.name), (obj.type, obj.options)) for obj in state if isinstance(obj, IpSet)]
     written += [(("member", obj.set, obj.member), ()) for obj in state if isinstance(obj, SetMember)]
-    assert dict(written) == felix.items(cluster(lab), felix_node(lab, lab.nodes[1], release))
+    assert dict(written) == felix.items(cluster(lab), felix_node(lab, lab.nodes[1]))
     assert len(written) == len(dict(written))
 
 

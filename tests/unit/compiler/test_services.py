@@ -17,7 +17,7 @@ from nslab.lab.addons import with_api_service
 from nslab.lab.types import Client, Encapsulation, Lab, Networks, Node, Plugin, ProxyMode
 from nslab.objects.iptables import Chain
 from nslab.objects.needs import FULL
-from nslab.objects.process import Control, KubeProxy
+from nslab.objects.process import Control, Felix, KubeProxy
 from nslab.objects.routes import Route
 from nslab.proxy import model
 
@@ -103,14 +103,17 @@ def test_a_policy_for_traffic_from_outside_counts_only_where_there_is_any() -> N
 
 def test_an_api_server_is_there_when_there_is_something_to_tell() -> None:
     assert [type(obj) for obj in api_server(LAB)][-1] is Control
-    assert not [*api_server(replace(LAB, proxy_mode=ProxyMode.NONE))]
-    assert [*api_server(replace(with_service(), proxy_mode=ProxyMode.NONE))]
+    alone = replace(LAB, proxy_mode=ProxyMode.NONE)
+    assert [*api_server(alone)]  # for Felix
+    assert not [*api_server(replace(alone, plugin=Plugin.KUBENET))]
+    assert [*api_server(replace(with_service(), proxy_mode=ProxyMode.NONE, plugin=Plugin.KUBENET))]
 
 
 def test_each_node_has_a_kube_proxy_and_in_mode_none_nobody_has() -> None:
     shown = [*services(with_service(), FULL, WrittenBy.COMPONENTS)]
     assert [obj.ns for obj in shown if isinstance(obj, KubeProxy)] == ["nslab.lab.node1", "nslab.lab.node2"]
-    assert {obj.by for obj in shown if isinstance(obj, Chain)} == {"Felix"}
+    assert [obj.ns for obj in shown if isinstance(obj, Felix)] == ["nslab.lab.node1", "nslab.lab.node2"]
+    assert not [obj for obj in shown if isinstance(obj, Chain)]  # both write their own
     assert {obj.by for obj in services(with_service(), FULL, WrittenBy.NSLAB)} == {"Felix", "kube-proxy"}
     none = replace(with_service(), proxy_mode=ProxyMode.NONE)
     assert {obj.by for obj in services(none, FULL, WrittenBy.NSLAB)} == {"Felix"}

@@ -183,7 +183,7 @@ def test_a_watcher_is_told_everything_once_there_is_something(desk: Desk) -> Non
 
 def test_rules_that_are_there_already_are_taken_over_and_nobody_waits_for_that(desk: Desk) -> None:
     proxy, user = desk.caller(), desk.caller()
-    put = {"op": "put", "services": [service("a", "default/x")], "whole": True, "expect": ["node1"]}
+    put = {"op": "put", "services": [service("a", "default/x")], "whole": True, "expect": {"kube-proxy": ["node1"]}}
     assert user.asks(**put, written=["node1"])["late"] == []
     proxy.say(op="watch", node="node1")
     (listed,) = proxy.heard()
@@ -205,7 +205,7 @@ def test_what_differs_from_what_is_there_already_is_told_next_and_waited_for(des
     proxy, kubelet, user = desk.caller(), desk.caller(), desk.caller()
     kubelet.asks(op="status", node="node1", pods={"default/x": UNREADY})
     services = [service("a", "default/x"), service("b")]
-    user.say(op="put", services=services, whole=True, expect=["node1"], written=["node1"])
+    user.say(op="put", services=services, whole=True, expect={"kube-proxy": ["node1"]}, written=["node1"])
     proxy.say(op="watch", node="node1")
     (there,) = proxy.heard()
     assert (keys(there), are_ready(there["services"][0])) == (["a", "b"], [True])
@@ -220,15 +220,15 @@ def test_what_differs_from_what_is_there_already_is_told_next_and_waited_for(des
 def test_what_was_there_already_may_be_so_no_more(desk: Desk) -> None:
     """Somebody else wrote rules anew, before the first kube-proxy came."""
     user = desk.caller()
-    user.asks(op="put", services=[service("a")], whole=True, expect=[], written=["node1", "node2"])
-    user.asks(op="put", services=[service("b")], expect=[])
+    user.asks(op="put", services=[service("a")], whole=True, expect={"kube-proxy": []}, written=["node1", "node2"])
+    user.asks(op="put", services=[service("b")], expect={"kube-proxy": []})
     first = desk.caller()
     first.say(op="watch", node="node1")
     (there,) = first.heard()
     assert (there.get("written"), keys(there)) == (True, ["a"])
     first.synced(there["generation"])
     assert keys(first.heard()[0]) == ["b"]
-    user.asks(op="put", services=[service("a"), service("b")], whole=True, expect=[], written=[])
+    user.asks(op="put", services=[service("a"), service("b")], whole=True, expect={"kube-proxy": []}, written=[])
     second = desk.caller()
     second.say(op="watch", node="node2")
     (listed,) = second.heard()
@@ -240,8 +240,8 @@ def test_then_only_what_changed_and_all_that_came_meanwhile_in_one(desk: Desk) -
     user.asks(op="put", services=[service("a"), service("b"), service("c")], whole=True)
     proxy.say(op="watch", node="node1")
     (first,) = proxy.heard()
-    user.say(op="put", services=[service("b", "default/x")], expect=[])
-    user.say(op="put", removed=["default/c"], expect=[])
+    user.say(op="put", services=[service("b", "default/x")], expect={"kube-proxy": []})
+    user.say(op="put", removed=["default/c"], expect={"kube-proxy": []})
     assert proxy.heard() == []  # it is at work
     proxy.synced(first["generation"])
     (listed,) = proxy.heard()
@@ -300,11 +300,11 @@ def test_who_put_is_told_of_nodes_that_are_late(desk: Desk, monkeypatch: pytest.
     quick, slow, user = desk.caller(), desk.caller(), desk.caller()
     quick.say(op="watch", node="node1")
     slow.say(op="watch", node="node2")
-    user.say(op="put", services=[service("a")], whole=True, expect=["node1", "node2", "node3"])
+    user.say(op="put", services=[service("a")], whole=True, expect={"kube-proxy": ["node1", "node2", "node3"]})
     quick.synced(quick.heard()[0]["generation"])
     while not (answers := user.heard()):
         desk.control.loop.turn()
-    assert answers[0]["late"] == ["node2", "node3"]
+    assert answers[0]["late"] == [["kube-proxy", "node2"], ["kube-proxy", "node3"]]
 
 
 def test_a_watcher_that_is_killed_is_not_waited_for(desk: Desk) -> None:
@@ -423,3 +423,64 @@ def test_who_put_is_told_what_kube_proxies_could_not_write(desk: Desk) -> None:
     (answer,) = user.heard()
     assert answer["failed"] == {"node1": {"default/a": "nft: no"}, "node2": {"": "nft: not installed"}}
     assert (answer["ok"], answer["late"]) == (True, [])
+
+
+POLICY = {"cluster": {"policies": []}, "nodes": {"node1": {"name": "node1"}}}
+OTHER = {"cluster": {"pools": ["20.96.0.0/12"]}, "nodes": {"node1": {"name": "node1"}}}
+
+
+def felix(desk: Desk, node: str = "node1") -> Caller:
+    caller = desk.caller()
+    caller.say(op="watch", node=node, component="felix")
+    return caller
+
+
+def test_a_felix_is_told_policies_and_a_kube_proxy_services(desk: Desk) -> None:
+    proxy, agent, user = desk.caller(), felix(desk), desk.caller()
+    proxy.say(op="watch", node="node1")
+    user.say(op="put", services=[service("a")], whole=True, policy=POLICY)
+    (told,), (listed,) = agent.heard(), proxy.heard()
+    assert (told["policy"], told["written"], "services" in told) == (POLICY, False, False)
+    proxy.synced(listed["generation"])
+    assert user.heard() == []
+    agent.say(op="synced", generation=told["generation"], seconds=0.1, error="")
+    assert user.heard()[0]["late"] == []
+    user.say(op="put", services=[service("b")], policy=POLICY)
+    assert (agent.heard(), keys(proxy.heard()[0])) == ([], ["b"])
+    desk.caller().say(op="put", policy=OTHER)
+    assert (agent.heard()[0]["policy"], proxy.heard()) == (OTHER, [])
+
+
+def test_a_put_without_policies_leaves_them(desk: Desk) -> None:
+    user = desk.caller()
+    user.asks(op="put", policy=POLICY)
+    user.asks(op="put", services=[service("a")], whole=True)
+    assert felix(desk).heard()[0]["policy"] == POLICY
+
+
+def test_a_felix_takes_over_what_is_written(desk: Desk) -> None:
+    agent, user = felix(desk), desk.caller()
+    user.say(op="put", policy=POLICY, policy_written=True, expect={"felix": []})
+    assert agent.heard()[0]["written"]
+    assert user.heard()[0]["late"] == []  # nobody is waited for
+    # Who comes after a change that it was not there to write has to look.
+    user.asks(op="put", policy=OTHER, expect={"felix": []})
+    assert not felix(desk, "node2").heard()[0]["written"]
+
+
+def test_a_felix_that_is_late_or_fails_is_named(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nslab.components.apiserver.control.PUT_SECONDS", 0.5)
+    agent, user = felix(desk), desk.caller()
+    user.say(op="put", policy=POLICY, expect={"kube-proxy": [], "felix": ["node1", "node2"]})
+    agent.say(op="synced", generation=agent.heard()[0]["generation"], seconds=0.1, error="ipset: no memory")
+    while not (answers := user.heard()):
+        desk.control.loop.turn()
+    assert answers[0]["late"] == [["felix", "node2"]]
+    assert answers[0]["failed"] == {"node1": {"felix": "ipset: no memory"}}
+
+
+def test_the_next_process_tells_felixes_what_was_put(desk: Desk) -> None:
+    desk.caller().asks(op="put", policy=POLICY, policy_written=True)
+    desk.again()
+    told = felix(desk).heard()[0]
+    assert (told["policy"], told["written"]) == (POLICY, False)

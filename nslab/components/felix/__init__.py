@@ -1,0 +1,1 @@
+"""Felix: watches the API server and writes a node's policies."""

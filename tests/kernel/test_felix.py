@@ -1,0 +1,139 @@
+"""Felix on its nodes: it writes what changes while it lives, and what was missed when it comes back."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nslab.linux.netns import Namespaces
+from nslab.objects.names import netns
+from tests.kernel.labkit import OwnLab, kill, nslab
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.root
+DENY = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: deny}
+spec: {podSelector: {}, policyTypes: [Ingress]}
+"""
+ALLOW = f"""{DENY.replace("deny", "allow")[:-2]},
+  ingress: [{{from: [{{podSelector: {{matchLabels: {{app: late}}}}}}]}}]}}
+"""
+POD = """
+apiVersion: v1
+kind: Pod
+metadata: {name: late, labels: {app: late}}
+spec: {nodeName: node1, containers: [{name: c, image: nginx}]}
+"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnLab]:
+    made = OwnLab(tmp_path_factory.mktemp("felix"))
+    made.up()
+    yield made
+    made.down()
+
+
+@pytest.fixture(autouse=True)
+def whole(lab: OwnLab) -> Iterator[None]:
+    yield
+    lab.up()
+    assert lab.differences() == []
+
+
+def apply(lab: OwnLab, text: str) -> str:
+    done = nslab("apply", lab.name, "-f", "-", input=text)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def saved(lab: OwnLab, node: str) -> str:
+    return lab.sh(node, "iptables-save") + lab.sh(node, "ipset save")
+
+
+def felixes(lab: OwnLab) -> dict[str, int]:
+    return {name.split()[0]: pid for name, pid in lab.pids().items() if name.endswith(" felix")}
+
+
+def test_it_is_a_process_of_each_node_and_takes_over_what_up_wrote(lab: OwnLab) -> None:
+    assert felixes(lab).keys() == {"node1", "node2"}
+    with Namespaces() as spaces:
+        for node, pid in felixes(lab).items():
+            spaces.enter(netns(lab.name, node))
+            assert _inode(f"/proc/{pid}/ns/net") == _inode("/proc/thread-self/ns/net")
+
+
+def test_a_policy_is_written_by_it_and_goes_with_it(lab: OwnLab) -> None:
+    before = {node: saved(lab, node) for node in felixes(lab)}
+    assert apply(lab, DENY) == ""
+    assert all("cali-pi-" in saved(lab, node) for node in before)
+    assert lab.differences() == []
+    assert nslab("delete", lab.name, "netpol/deny").returncode == 0
+    assert {node: _rules(saved(lab, node)) for node in before} == {node: _rules(text) for node, text in before.items()}
+
+
+def test_a_pod_that_comes_is_admitted_before_it_is_waited_for(lab: OwnLab) -> None:
+    apply(lab, DENY)
+    done = nslab("apply", lab.name, "--wait", "-f", "-", input=POD)
+    assert (done.returncode, lab.differences()) == (0, [])
+    assert nslab("delete", lab.name, "pod/late", "--force").returncode == 0
+    assert lab.differences() == []
+
+
+def test_without_it_a_policy_is_not_enforced_until_it_is_back(lab: OwnLab) -> None:
+    rules = saved(lab, "node1")
+    kill(felixes(lab)["node1"])
+    said = apply(lab, DENY)
+    assert said.startswith("nslab: the felix of node1 has not followed yet")
+    assert _rules(saved(lab, "node1")) == _rules(rules)
+    assert "cali-pi-" in saved(lab, "node2")
+    wrong = lab.differences()
+    assert "node1 has no felix process" in wrong
+    assert all(line.startswith("node1") for line in wrong)
+    assert "+ processes: felix process" in nslab("set", lab.name, "proxy-mode=iptables").stdout
+    assert lab.differences() == []
+    assert "cali-pi-" in saved(lab, "node1")
+
+
+def test_one_that_finds_other_rules_than_it_wrote_writes_all_again(lab: OwnLab) -> None:
+    apply(lab, ALLOW)
+    rules = saved(lab, "node1")
+    (chain,) = {*re.findall(r"cali-pi-\S+", rules)}
+    (members,) = {*re.findall(r"cali40s:\S+", rules)}
+    lab.sh("node1", f"iptables -F {chain} && ipset destroy {members} && iptables -N cali-pi-stale")
+    assert apply(lab, POD) == "played by stand-ins: nginx\n"  # its address does not go into a set that is not there
+    assert lab.differences() == []
+    assert "cali-pi-stale" not in saved(lab, "node1")
+
+
+def test_an_established_connection_outlives_a_policy(lab: OwnLab) -> None:
+    with Namespaces() as spaces:
+        spaces.enter(netns(lab.name, "pod-a"))
+        listener = socket.create_server(("", 7777))
+        here = lab.sh("pod-a", "hostname -I").split()[0]
+        spaces.enter(netns(lab.name, "pod-d"))
+        near = socket.create_connection((here, 7777), timeout=5)
+    far, _ = listener.accept()
+    apply(lab, DENY)
+    near.sendall(b"still")
+    assert far.recv(5) == b"still"
+    assert not lab.talks("pod-d", here)
+    for one in (near, far, listener):
+        one.close()
+
+
+def _rules(text: str) -> list[str]:
+    """Without counters, times and the order of sets."""
+    return sorted(line.split(" [")[0] for line in text.splitlines() if not line.startswith("#"))
+
+
+def _inode(path: str) -> int:
+    return os.stat(path).st_ino
