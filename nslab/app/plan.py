@@ -8,7 +8,6 @@ from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
 from nslab.dataclass import replace
 from nslab.errors import Missing
-from nslab.linux.bird import find_bird
 from nslab.linux.cni.plugins import find_programs
 from nslab.linux.netns import Namespaces
 from nslab.linux.observe.host import likely_host, read_host
@@ -29,8 +28,8 @@ def plan(lab: Lab, listener: Listener) -> Plan:
     """Return every step of a lab, for this machine as far as an unprivileged user can know it."""
     host = likely_host()
     try:
-        host = replace(host, programs=find_programs(lab), bird=find_bird(lab))
-    except Missing as missing:  # a plan is useful without its programs
+        host = replace(host, programs=find_programs(lab))
+    except Missing as missing:  # a plan is useful without its plugins
         listener.warning(f"nslab: {missing}")
     return diff((), compile_lab(assign_addresses(lab), host))
 
@@ -47,7 +46,7 @@ def beyond(lab: Lab) -> Iterator[str]:
 def needed(lab: Lab) -> set[str]:
     """Return the kernel primitives that a lab needs here, with the stand-ins that it would use. Needs root."""
     with Namespaces() as spaces:
-        return _needed(lab, replace(read_host(spaces), programs=find_programs(lab), bird=find_bird(lab)))
+        return _needed(lab, replace(read_host(spaces), programs=find_programs(lab)))
 
 
 def likely_needed(lab: Lab) -> set[str]:

@@ -35,7 +35,7 @@ def start(context: NodeContext, births: Births, program: str, config: str, clean
     _lead_to(folder, program)
     rights = Rights(mask=CAPABILITIES)
     # -R: it takes over the routes that it finds, until its peers have told it theirs.
-    argv = [program, "-f", "-R", "-c", rundir.BIRD_CONFIG, "-s", rundir.BIRD_SOCKET]
+    argv = [program, "-f", "-R", "-c", rundir.BIRD_CONFIG, "-s", rundir.BIRD_SOCKET, "-P", rundir.BIRD_PID]
     environment = {VARIABLE: mark(context.ns, "bird"), "LC_ALL": "C"}
     libraries = f"{os.path.dirname(program)}/{LIBRARIES}"
     if os.path.isdir(libraries):

@@ -11,9 +11,11 @@ from nslab.compiler.bgp import one_way, speakers
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import LabFileError
 from nslab.lab.dump import dump
+from nslab.objects.iptables import Chain
 from nslab.objects.needs import FULL
 from nslab.objects.process import Bird
 from nslab.objects.routes import Blackhole, Destination, Route
+from nslab.ruletext.comments import without_comment
 
 LAB = """\
 apiVersion: nslab/v1
@@ -113,6 +115,14 @@ def test_the_range_of_services_is_announced_and_never_in_a_nodes_kernel() -> Non
     assert "  route 10.96.0.0/12 blackhole;\n" in text
     assert "  if net ~ 10.96.0.0/12 then accept;\n" in text.partition("function calico_export")[2]
     assert "  if net ~ 10.96.0.0/12 then reject;\n" in text.partition("function calico_aggr")[0]
+
+
+def test_felix_drops_what_no_service_took_of_the_announced_range() -> None:
+    """It would leave by the default route to the router, which would send it back."""
+    state = compile_lab(lab_of("{serviceClusterIPs: [{cidr: 10.96.0.0/12}]}"), FULL)
+    chains = [obj for obj in state if isinstance(obj, Chain) and obj.name == "cali-cidr-block"]
+    rules = [without_comment(rule) for obj in chains for rule in obj.rules]
+    assert rules == ["-d 10.96.0.0/12 -j DROP"] * 3
 
 
 def test_a_router_of_the_nodes_own_system_reflects_and_another_only_listens() -> None:
