@@ -21,7 +21,7 @@ def cluster(lab: Lab) -> Cluster:
     """What all nodes of a lab, whose pods have addresses, have in common."""
     return Cluster(
         policy_views.network_policies(lab.others),
-        tuple(map(workload, lab.pods)),
+        tuple(workload(pod) for pod in lab.pods if not pod.host_network),
         policy_views.namespaces(lab.others),
         (str(lab.networks.pods),),
     )

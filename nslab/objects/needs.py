@@ -92,6 +92,16 @@ PRIMITIVES = (
         ("iptables-legacy -t nat -A POSTROUTING -j MASQUERADE",),
         "iptables-nft",
     ),
+    Primitive(
+        "rpfilter, CT, multiport",
+        "Calico's Felix",
+        ("xt_rpfilter", "xt_CT", "xt_multiport"),
+        (
+            "iptables -t raw -A PREROUTING -m rpfilter --validmark --invert -j DROP",
+            "iptables -t raw -A OUTPUT -p udp -m multiport --dports 4789 -j CT --notrack",
+        ),
+        "another plugin, or nslab vm",
+    ),
     Primitive("ipset", "Calico's Felix, IPVS", ("ip_set", "ip_set_hash_net"), ("ipset create t hash:net",)),
     Primitive("conntrack", "every NAT", (), ("conntrack -L",)),
     Primitive(

@@ -33,10 +33,10 @@ $PYTHON -P -c 'import nslab.components' 2>/dev/null || {
 }
 declare -A pause  # the process that holds a pod's namespaces, by the pod's network namespace
 
-pause() {  # NETNS HOSTNAME [OPTIONS OF unshare]: start it, and return when its namespaces exist and have the hostname
+pause() {  # POD HOSTNAME [OPTIONS OF unshare]: start it in $NETNS or the pod's own; return when its namespaces exist
   local ns=$1 host=$2 ready
   read -r ready < <(
-    exec env NSLAB="$ns pause" ip netns exec "$ns" unshare --uts --ipc "${@:3}" \\
+    exec env NSLAB="$ns pause" ip netns exec "${NETNS:-$ns}" unshare --uts --ipc "${@:3}" \\
       sh -c 'hostname "$0" && echo ready && exec sleep infinity </dev/null >/dev/null 2>&1' "$host"
   )
   pause[$ns]=$!
@@ -237,6 +237,7 @@ class Felix(NodeComponent):
     """A node's Felix, which enforces policies. `settings`: its `FelixNode` and the variant of iptables, as JSON."""
 
     role: ClassVar[str] = "felix"
+    primitives: ClassVar[tuple[str, ...]] = ("rpfilter, CT, multiport",)
     settings: str
 
 

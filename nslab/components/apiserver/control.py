@@ -82,11 +82,11 @@ class ControlServer:
         self.holders: set[Peer] = set()
         self._holding: list[tuple[Peer, float]] = []
         self._puts: list[Put] = []
-        self._awaited: dict[Peer, set[str]] = {}  # nodes that wait for pods to be ready
         self._prewritten: dict[str, str] = {}
         self._prewritten_at: set[str] = set()
         self._unwritten = False
         self._policy = ""  # what Felixes are told, as JSON
+        self._policy_generation = 0
         self._policy_written = False  # whether the client has written the rules for it
         self._recall()
         self.socket = serve(loop, f"{run}/{rundir.CONTROL_SOCKET}", self.accept)
@@ -124,13 +124,10 @@ class ControlServer:
                 return None
             case "status":
                 self.changed(self.controller.status(request["node"], request["pods"]))
-                self.tell_ready()
-            case "await":
-                self._awaited[peer] = {*request["pods"]}
-                self.tell_ready()
-                return {}
             case "watch":
                 self.watchers[peer] = Watcher(request.get("component", KUBE_PROXY), request["node"], peer)
+                if not self._policy and self.watchers[peer].component == FELIX:
+                    self.watchers[peer].dirty = set()
                 self.push()
                 return None
             case "synced":
@@ -161,9 +158,8 @@ class ControlServer:
     @property
     def followed(self) -> bool:
         """Whether all components that watch have acknowledged everything that concerns them."""
-        if not self.generation:
-            return True  # there is nothing to follow yet
-        return all(watcher.followed for watcher in self.watchers.values())
+        # Before the first Services there are none to follow.
+        return all(one.followed for one in (self.watchers.values() if self.generation else self._watching(FELIX)))
 
     def _watching(self, component: str) -> list[Watcher]:
         return [watcher for watcher in self.watchers.values() if watcher.component == component]
@@ -203,7 +199,7 @@ class ControlServer:
         text = json.dumps(policy)
         if policy is not None and (written or text != self._policy):
             self._policy, self._policy_written = text, written
-            self.generation += 1
+            self._policy_generation += 1
             for watcher in self._watching(FELIX):
                 watcher.dirty = None
 
@@ -232,7 +228,9 @@ class ControlServer:
         """Send each idle component what has changed for it. Changes while it works are sent together after that."""
         lines: dict[tuple[str, frozenset[str] | None, bool], tuple[bytes, int, set[str]]] = {}
         for watcher in list(self.watchers.values()):
-            if self.holders or not self.generation or watcher.works or watcher.dirty == set():
+            if self.holders or watcher.works or watcher.dirty == set():
+                continue
+            if watcher.component == KUBE_PROXY and not self.generation:
                 continue
             what = None if watcher.dirty is None else frozenset(watcher.dirty)
             key = watcher.component, what, what is None and watcher.node in self._prewritten_at
@@ -246,8 +244,9 @@ class ControlServer:
     def _update(self, component: str, what: frozenset[str] | None, written: bool) -> tuple[bytes, int, set[str]]:
         """The update for a component, its generation and the keys for the next one."""
         if component == FELIX:
-            begin = f'{{"generation": {self.generation}, "written": {json.dumps(self._policy_written)}, '
-            return f'{begin}"policy": {self._policy or "null"}}}\n'.encode(), self.generation, set()
+            number, written_too = self._policy_generation, json.dumps(self._policy_written)
+            text = f'{{"generation": {number}, "written": {written_too}, "policy": {self._policy}}}\n'
+            return text.encode(), number, set()
         return self._take_over() if written else (self._line(what), self.generation, set())
 
     def _take_over(self) -> tuple[bytes, int, set[str]]:
@@ -265,13 +264,6 @@ class ControlServer:
         services = ", ".join(published[key] for key in sorted(what) if key in published)
         removed = json.dumps(sorted(what - published.keys()))
         return f'{begin}"services": [{services}], "removed": {removed}}}\n'.encode()
-
-    def tell_ready(self) -> None:
-        """Tell each node which of the pods that it waits for are ready."""
-        for peer, pods in list(self._awaited.items()):
-            if ready := {pod for pod in pods if self.controller.is_ready(pod)}:
-                self._awaited[peer] = pods - ready
-                peer.send({"ready": sorted(ready)})
 
     def answer_settled(self) -> None:
         """Answer the waiting clients whose condition holds or whose time is up."""
@@ -300,7 +292,6 @@ class ControlServer:
     def gone(self, peer: Peer) -> None:
         """Handle a closed connection: its hold ends, and nobody waits for its acknowledgement."""
         self.watchers.pop(peer, None)
-        self._awaited.pop(peer, None)
         self._holding = [entry for entry in self._holding if entry[0] is not peer]
         self._puts = [put for put in self._puts if put.peer is not peer]
         self.holders.discard(peer)

@@ -484,3 +484,15 @@ def test_the_next_process_tells_felixes_what_was_put(desk: Desk) -> None:
     desk.again()
     told = felix(desk).heard()[0]
     assert (told["policy"], told["written"]) == (POLICY, False)
+
+
+def test_policies_are_no_generation_of_services(desk: Desk) -> None:
+    user, agent = desk.caller(), felix(desk)
+    assert user.asks(op="progress")["followed"]  # there is no policy to follow yet
+    user.asks(op="put", services=[service("a")], whole=True)
+    before = user.asks(op="progress")
+    desk.caller().say(op="put", policy=POLICY)
+    after = user.asks(op="progress")
+    assert (after["generation"], before["followed"], after["followed"]) == (before["generation"], True, False)
+    agent.say(op="synced", generation=agent.heard()[0]["generation"], seconds=0.1, error="")
+    assert user.asks(op="progress")["followed"]
