@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nslab.compiler.addresses import address_of
 from nslab.compiler.endpoints import resolve
 from nslab.compiler.networks import network
-from nslab.compiler.subnets import gateway, subnet_of
+from nslab.compiler.subnets import gateway, knows_pods, subnet_of
 from nslab.compiler.underlay import UPLINK, bridge, interface
 from nslab.views.table import folded, padded, width
 
