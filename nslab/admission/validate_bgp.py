@@ -1,4 +1,4 @@
-"""Checks of who speaks BGP with whom."""
+"""Checks of who speaks BGP with whom, and warnings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nslab.errors import FieldError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.lab.bgp import Bgp
+    from nslab.lab.bgp import Bgp, BgpPeer
     from nslab.lab.lab_document import LabDocument
     from nslab.lab.stream import Documents
 
@@ -27,6 +27,35 @@ def bgp(found: Documents) -> Iterator[FieldError]:
         if not (speaks.mesh or speaks.reflectors or _reflected(lab, speaks)):
             text = "without a mesh no node learns another's blocks; name routeReflectors, or peer with a router of"
             yield FieldError(lab.place("cni", "bgp"), f"{text} the nodes' own autonomous system, {speaks.as_number}")
+
+
+def odd_peers(found: Documents) -> Iterator[FieldError]:
+    """Warnings for peers with whom no session comes up, and for one to whom nodes announce detours."""
+    lab, speaks = found.lab, found.lab.bgp
+    if speaks is None or not lab.rules.bgp:
+        return
+    speaking = [router for router in lab.routers if router.bgp]
+    systems = {leg: router.as_number or speaks.as_number for router in speaking for leg in router.legs.values()}
+    for index, peer in enumerate(speaks.peers):
+        if text := _oddity(peer, systems.get(peer.address, 0), speaks.as_number):
+            yield FieldError(lab.place("cni", "bgp", "peers", index), text)
+    named = {peer.address for peer in speaks.peers}
+    for index, router in enumerate(lab.routers):
+        if router.bgp and not named & {*router.legs.values()}:
+            text = f"no node speaks with {shown(router.name)}; name one of its addresses in cni.bgp.peers"
+            yield FieldError(lab.place("routers", index, "bgp"), text)
+
+
+def _oddity(peer: BgpPeer, system: int, nodes: int) -> str:
+    """What is odd about a peer in an autonomous system (0: there is no such machine); "" if nothing is."""
+    if not system:
+        return f"no router with bgp has the address {peer.address}, so its session stays down"
+    if peer.as_number != system:
+        return f"{peer.address} is in autonomous system {system}, and not in {peer.as_number}: both refuse the session"
+    if system == nodes or peer.keep_next_hop:
+        return ""
+    text = f"every node announces all blocks to {peer.address} with itself as the next hop"
+    return f"{text}; keepOriginalNextHop: true keeps each block's own node"
 
 
 def _without(lab: LabDocument) -> Iterator[FieldError]:

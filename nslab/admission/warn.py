@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from nslab.admission.validate_bgp import odd_peers
 from nslab.admission.validate_pods import of_pod, templates
 from nslab.admission.warn_host_ports import idle_host_ports
 from nslab.admission.warn_policies import policies
@@ -66,6 +67,7 @@ def warnings(found: Documents) -> Iterator[FieldError]:
     yield from _node_selectors(found)
     yield from idle_host_ports(found)
     yield from policies(found)
+    yield from odd_peers(found)
 
 
 def _other_family(found: Documents) -> Iterator[FieldError]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nslab.bgp.config import config
 from nslab.bgp.speaker import GLOBAL, MESH, NODE, BgpSession, Pool, Speaker
 from nslab.compiler.addresses import blocks
-from nslab.compiler.subnets import egress, subnet_of
+from nslab.compiler.subnets import egress, knows_pods, subnet_of
 from nslab.lab.types import Encapsulation
 from nslab.objects import names
 from nslab.objects.process import Bird
@@ -96,15 +96,12 @@ def _towards(lab: Lab, router: Router, address: IPv4Address) -> IPv4Address:
 
 
 def one_way(lab: Lab, router: Router) -> bool:
-    """Whether a router learns each block from its own node alone, or with that node as its next hop.
+    """Whether a router learns each block, and from its own node alone, or with that node as the next hop.
 
-    If not, each node that speaks with it announces all blocks, with itself as the next hop.
+    Otherwise each node that speaks with it announces all blocks, with itself as the next hop.
     """
     bgp = lab.bgp
-    if not bgp:
-        return True
-    peers = [peer for peer in bgp.peers if peer.address in router.addresses]
-    own = router.as_number or bgp.as_number
-    if any(peer.as_number != own for peer in peers) or not peers:
-        return False  # no session, or none that comes up
-    return own == bgp.as_number or all(peer.keep_next_hop for peer in peers)
+    if not (bgp and knows_pods(lab, router)):
+        return router.bgp and not bgp
+    kept = all(peer.keep_next_hop for peer in bgp.peers if peer.address in router.addresses)
+    return kept or router.as_number in (0, bgp.as_number)

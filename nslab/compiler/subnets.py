@@ -57,6 +57,15 @@ def egress(lab: Lab, router: Router, to: IPv4Address) -> tuple[int, IPv4Address]
     return number, next_hop(lab, address, to)
 
 
+def knows_pods(lab: Lab, router: Router) -> bool:
+    """Whether a router learns where pods are: where BIRD runs, if it is the nodes' peer in the right system."""
+    if not (router.bgp and lab.bgp):
+        return router.bgp
+    own = router.as_number or lab.bgp.as_number
+    systems = [peer.as_number for peer in lab.bgp.peers if peer.address in router.addresses]
+    return bool(systems) and all(system == own for system in systems)
+
+
 def encapsulated(lab: Lab, node: Node, other: Node) -> bool:
     """Whether packets between the pods of two nodes are encapsulated."""
     match lab.encapsulation:
@@ -83,7 +92,7 @@ def reachable_from(lab: Lab, machine: IPv4Address, node: Node) -> bool:
     """Whether a machine outside the cluster reaches a node's pods: its default gateway needs routes to them."""
     out = gateway(lab, subnet_of(lab, machine))
     first = next((router for router in lab.routers if out in router.addresses), None)
-    if first is None or not first.bgp:
+    if first is None or not knows_pods(lab, first):
         return False
     number, _ = egress(lab, first, node.address)
     return _carried(lab, subnet_of(lab, first.addresses[number]), subnet_of(lab, node.address))
@@ -93,7 +102,7 @@ def _carried(lab: Lab, start: IPv4Network, goal: IPv4Network) -> bool:
     """Whether every router between two subnets has routes to the pods."""
     while start != goal:
         router, _ = next_router(lab, start, goal)
-        if not router.bgp:
+        if not knows_pods(lab, router):
             return False
         number, _ = egress(lab, router, goal.network_address)
         start = subnet_of(lab, router.addresses[number])

@@ -123,7 +123,7 @@ def joining(lab: Lab, router: Router) -> Iterator[KernelObject]:
         if via != subnet.network_address:
             yield Route(ns, subnet, interface(number), via=via, by=_BY)
     protocol, learned = ("bird", True) if lab.bgp else ("bgp", False)
-    for node in lab.nodes if router.bgp and one_way(lab, router) else ():
+    for node in lab.nodes if one_way(lab, router) else ():
         number, via = egress(lab, router, node.address)
         for block in blocks(lab, node):
             yield Route(ns, block, interface(number), via, protocol, by="BGP peering", learned=learned)

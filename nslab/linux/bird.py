@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nslab import rundir
@@ -17,13 +18,12 @@ from nslab.runtime import rpc
 
 if TYPE_CHECKING:
     import socket
-    from pathlib import Path
 
     from nslab.lab.types import Lab
 
 SECONDS = 5.0
 """For which BIRD may think about an answer."""
-LONGEST = 1 << 24
+LONGEST = 1 << 20
 """Bytes of an answer, or of a configuration."""
 
 
@@ -38,16 +38,17 @@ def find_bird(lab: Lab) -> str:
         return restore.program("bird")
     except Missing as missing:
         if not os.path.exists(UNPACKED_BIRD):
-            raise Missing(
-                f"cni bgp: bird needs BIRD 2; {str(missing).partition('; ')[2]}, or run scripts/bird"
-            ) from None
-    path = UNPACKED_BIRD
-    while path != "/":
-        found = os.lstat(path)
-        if found.st_uid or found.st_mode & 0o022 or stat.S_ISLNK(found.st_mode):
+            raise Missing(f"{missing}; or run scripts/bird, which starts no service") from None
+    program = Path(UNPACKED_BIRD)
+    for path in (program, *program.parents, *program.parent.rglob("*")):
+        if not _is_roots(path.stat()):
             raise NslabError(f"{path} is not root's alone, so {UNPACKED_BIRD} is not run; remove it by hand")
-        path = os.path.dirname(path)
     return UNPACKED_BIRD
+
+
+def _is_roots(found: os.stat_result) -> bool:
+    """Whether nobody but root can replace a file, or the entries of a folder that are root's."""
+    return found.st_uid == 0 and (not found.st_mode & 0o022 or bool(found.st_mode & stat.S_ISVTX))
 
 
 def configuration(run: Path, host: str) -> str:
@@ -57,8 +58,12 @@ def configuration(run: Path, host: str) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return ""
-    with open(descriptor, "rb") as file:
-        return file.read(LONGEST).decode("utf-8", "replace")
+    try:
+        return os.read(descriptor, LONGEST).decode("utf-8", "replace")
+    except OSError:  # no file at all
+        return ""
+    finally:
+        os.close(descriptor)
 
 
 def ask(run: Path, host: str, *commands: str) -> list[list[str]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from nslab.api.pod_types import Protocol
 from nslab.compiler.addresses import address_of, host_used, networked, tunnel_address
 from nslab.compiler.networks import network
-from nslab.compiler.subnets import connected, encapsulated, reachable_from, subnet_of
+from nslab.compiler.subnets import connected, encapsulated, knows_pods, reachable_from, subnet_of
 from nslab.compiler.underlay import ETHERNET_MTU
 from nslab.dataclass import dataclass, replace
 from nslab.errors import UsageError
@@ -67,7 +67,7 @@ def _apart(lab: Lab) -> str:
     one_of_each = {subnet_of(lab, node.address): node for node in lab.nodes}.values()
     if all(connected(lab, one, other) for one in one_of_each for other in one_of_each):
         return ""
-    without_bgp = [router.name for router in lab.routers if not router.bgp]
+    without_bgp = [router.name for router in lab.routers if not knows_pods(lab, router)]
     have = "have" if len(without_bgp) > 1 else "has"
     return (
         f"between subnets, pods' packets are not encapsulated (encapsulation {lab.encapsulation}), and "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nslab.compiler.addresses import address_of
 from nslab.compiler.endpoints import resolve
 from nslab.compiler.networks import network
-from nslab.compiler.subnets import gateway, subnet_of
+from nslab.compiler.subnets import gateway, knows_pods, subnet_of
 from nslab.compiler.underlay import UPLINK, bridge, interface
 from nslab.views.table import folded, padded, width
 
@@ -67,7 +67,7 @@ def _switch(lab: Lab, subnet: IPv4Network, most_pods: int, most_nodes: int) -> s
 def _beyond(lab: Lab, router: Router, leg: IPv4Address) -> str:
     """A router's other subnets, seen from one of its addresses, and whether it has routes to pods."""
     others = ", ".join(str(subnet_of(lab, other)) for other in router.addresses if other != leg)
-    return f"router to {others}{', and to pods by BGP' if router.bgp else ''}"
+    return f"router to {others}{', and to pods by BGP' if knows_pods(lab, router) else ''}"
 
 
 def title(lab: Lab) -> str:

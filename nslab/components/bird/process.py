@@ -32,7 +32,9 @@ def start(context: NodeContext, births: Births, program: str, config: str, clean
     folder = f"{context.folder}/{rundir.BIRD}"
     make_tree(folder)
     _write(context, config)
-    _lead_to(folder, program)
+    show(context)
+    for name in CLIENTS:
+        _link(f"{folder}/{name}", f"{os.path.dirname(program)}/{name}")
     rights = Rights(mask=CAPABILITIES)
     # -R: it takes over the routes that it finds, until its peers have told it theirs.
     argv = [program, "-f", "-R", "-c", rundir.BIRD_CONFIG, "-s", rundir.BIRD_SOCKET, "-P", rundir.BIRD_PID]
@@ -75,10 +77,12 @@ def _write(context: NodeContext, config: str) -> None:
     os.rename(f"{path}.new", path)
 
 
-def _lead_to(folder: str, program: str) -> None:
-    """Put BIRD's folder, and its clients in it, where people and clients look for them on the node."""
-    names = {BIRD: folder, **{f"{folder}/{name}": f"{os.path.dirname(program)}/{name}" for name in CLIENTS}}
-    for name, target in names.items():
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        os.symlink(target, name)
+def show(context: NodeContext) -> None:
+    """Have BIRD's folder where its clients, and people, look for it on the node."""
+    _link(BIRD, f"{context.folder}/{rundir.BIRD}")
+
+
+def _link(name: str, target: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name)
+    os.symlink(target, name)

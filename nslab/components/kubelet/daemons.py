@@ -78,6 +78,12 @@ class Daemons:
             self.pids["bird"] = bird.start(self._context, births, program, config, clean)
         return self.pids["bird"]
 
+    def adopt(self, pids: dict[str, int]) -> None:
+        """Take over components that an earlier process of the node started."""
+        self.pids |= pids
+        if "bird" in pids:
+            bird.show(self._context)  # this process has a /run of its own
+
     def end(self, role: str) -> None:
         """End a component with its children, if it runs; it completes its write."""
         pid = self.pids.pop(role, 0)

@@ -43,7 +43,7 @@ def take_over(agent: Kubelet) -> None:
     if any("terminating" in status for status in before.values()):
         agent.endings.resume(before)
     agent.tunnels |= dict(found.tunnels)
-    agent.daemons.pids |= found.daemons
+    agent.daemons.adopt(found.daemons)
 
 
 def _containers(agent: Kubelet, found: Found, before: Pods) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _MARGIN, _GAP, _DROP = 20.0, 24.0, 26.0
 """Around the picture, between machines, and from a machine down to its wire, in pixels."""
-_WIRE, _ROW = 26.0, 20.0
+_WIRE, _ROW, _APART = 26.0, 20.0, 36.0
 _MOST = 1650.0
 """The width from which on machines go into another row of the same wire."""
 
@@ -32,12 +32,13 @@ def place(graph: Graph, *, told: bool = True) -> Drawing:
     right = _MARGIN + inner
     total = right + sum(drawn.width + _GAP for drawn, _ in legs)
     placed: list[Drawing] = []
-    y = _MARGIN
+    y, tallest = _MARGIN, max((drawn.height for drawn, _ in legs), default=0)
     for row in rows:
+        y += max(0, tallest + 2 * _DROP - _APART - row.height + _WIRE) if placed and legs else 0
         placed.append(_stretched(row, total - _MARGIN).moved(_MARGIN, y))
-        y += row.height + 36
+        y += row.height + _APART
     shapes, lines = joined(placed)
-    network = Drawing(total, y - 36, shapes, (*lines, *_again(shapes)))
+    network = Drawing(total, y - _APART, shapes, (*lines, *_again(shapes)))
     between = [*_between(network, legs, right)]
     findings = graph.findings if told else ()
     below = _below(graph, findings or (), network.height + 30, total - _MARGIN)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nslab.admission.load import parse
+from nslab.admission.load import parse, parse_with_warnings
 from nslab.bgp.config import config
 from nslab.compiler import compile_lab
 from nslab.compiler.bgp import one_way, speakers
@@ -211,6 +211,30 @@ def test_what_cannot_be_is_refused(old: str, new: str, error: str) -> None:
     with pytest.raises(LabFileError) as caught:
         parse(LAB.replace(old, new), "f")
     assert error in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("bgp", "router", "warning"),
+    [
+        ("bird", "true", "no node speaks with tor; name one of its addresses in cni.bgp.peers"),
+        ("{peers: [{peerIP: 192.168.59.9}]}", "false", "no router with bgp has the address 192.168.59.9"),
+        (
+            "{peers: [{peerIP: 192.168.59.1, asNumber: 65002}]}",
+            "{asNumber: 65001}",
+            "192.168.59.1 is in autonomous system 65001, and not in 65002: both refuse the session",
+        ),
+        (
+            "{peers: [{peerIP: 192.168.59.1, asNumber: 65001}]}",
+            "{asNumber: 65001}",
+            "keepOriginalNextHop: true keeps each block's own node",
+        ),
+    ],
+)
+def test_a_session_that_cannot_do_what_is_meant_is_warned_of(bgp: str, router: str, warning: str) -> None:
+    text = RACK.replace("CROSSING", "IPIP").replace("BGP", bgp).replace("ROUTER", router)
+    assert warning in str(parse_with_warnings(text, "f")[1][0])
+    kept = text.replace("asNumber: 65001}]", "asNumber: 65001, keepOriginalNextHop: true}]")
+    assert kept == text or not parse_with_warnings(kept, "f")[1]
 
 
 def test_a_routers_autonomous_system_needs_a_daemon() -> None:
