@@ -67,6 +67,8 @@ class Primitive:
     instead: str = "nslab vm"
 
 
+FELIX_MATCHES = "rpfilter, multiport, addrtype, CT"
+
 PRIMITIVES = (
     Primitive("network namespaces", "every host", (), ("ip link set lo up",)),
     Primitive("mount, uts, ipc and pid namespaces", "pods", (), ("unshare -muipf true",)),
@@ -90,6 +92,16 @@ PRIMITIVES = (
         "iptables-nft",
     ),
     Primitive("ipset", "Calico's Felix, IPVS", ("ip_set", "ip_set_hash_net"), ("ipset create t hash:net",)),
+    Primitive(
+        FELIX_MATCHES,
+        "Calico's Felix",
+        (),
+        (
+            "iptables -t raw -A PREROUTING -m rpfilter --validmark --invert -j DROP",
+            "iptables -t raw -A OUTPUT -p tcp -m multiport --dports 80 -m addrtype --dst-type LOCAL -j CT --notrack",
+        ),
+        "another network plugin, or nslab vm",
+    ),
     Primitive("conntrack", "every NAT", (), ("conntrack -L",)),
     Primitive(
         "nftables nat",

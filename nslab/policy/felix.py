@@ -10,7 +10,7 @@ from nslab.policy.model import DIRECTIONS
 from nslab.policy.policy_chain import chain_name, group_name, group_rules, groups, policy_rules
 from nslab.policy.release import RELEASES
 from nslab.policy.rule import signed
-from nslab.policy.workload import CHAIN, PROFILE, dispatch, profile_rule, profiles, workload_rules
+from nslab.policy.workload import CHAIN, PROFILE, dispatch, profile_rule, profiles, workload_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nslab.policy.converted import Members
     from nslab.policy.model import Cluster, Direction, FelixNode, NetworkPolicy, WorkloadEndpoint
     from nslab.policy.rule import FelixRule
-    from nslab.ruletext.items import Items
+    from nslab.ruletext.items import Body, Items
 
 HASH_OPTIONS = "family inet hashsize 1024 maxelem 1048576"
 
@@ -32,8 +32,8 @@ def items(cluster: Cluster, node: FelixNode) -> Items:
         isolating = {one: _isolating(policies, one, direction) for one in here}
         for name, rules in _policy_chains(node.version, isolating.values(), direction):
             found["chain", "filter", name] = signed(name, rules)
-        for name, rules in _workload_chains(node.version, isolating, direction):
-            found["chain", "filter", name] = signed(name, rules)
+        for name, body in _workload_chains(node.version, isolating, direction):
+            found["chain", "filter", name] = body
     for table, name, rules in base.chains(node):
         found["chain", table, name] = signed(name, rules)
     found |= dict.fromkeys(base.jumps(), ())
@@ -60,13 +60,16 @@ def _policy_chains(
 
 def _workload_chains(
     version: str, isolating: Mapping[WorkloadEndpoint, Sequence[NetworkPolicy]], direction: Direction
-) -> Iterator[tuple[str, list[FelixRule]]]:
+) -> Iterator[tuple[str, Body]]:
     """The chains of profiles, of pods, and those that lead to them."""
     for profile in dict.fromkeys(name for pod in isolating for name in profiles(pod)):
-        yield names.chain(PROFILE[direction], profile), [profile_rule(profile, direction)]
+        name = names.chain(PROFILE[direction], profile)
+        yield name, signed(name, [profile_rule(profile, direction)])
     for pod, policies in isolating.items():
-        yield CHAIN[direction] + pod.interface, [*workload_rules(version, pod, direction, groups(policies))]
-    yield from dispatch([pod.interface for pod in isolating], direction)
+        jumps = tuple(group_name(version, group, direction) for group in groups(policies))
+        yield CHAIN[direction] + pod.interface, workload_body(version, pod.interface, direction, jumps, profiles(pod))
+    for name, rules in dispatch([pod.interface for pod in isolating], direction):
+        yield name, signed(name, rules)
 
 
 def _fixed_sets(cluster: Cluster, node: FelixNode) -> Items:
