@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from nslab.dataclass import dataclass
 from nslab.objects.base import Add, KernelObject, Remove
 from nslab.objects.keys import Layer
+from nslab.objects.needs import FELIX_MATCHES
 from nslab.quote import comment, fill, one_line
 
 if TYPE_CHECKING:
@@ -233,4 +234,5 @@ class Felix(NodeComponent):
     """A node's Felix, which enforces policies. `settings`: its `FelixNode` and the variant of iptables, as JSON."""
 
     role: ClassVar[str] = "felix"
+    primitives: ClassVar[tuple[str, ...]] = (FELIX_MATCHES,)
     settings: str
