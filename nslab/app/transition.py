@@ -23,6 +23,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from nslab import engine
+from nslab.app.announce import announce
 from nslab.app.drift import as_seen, compare, standing
 from nslab.app.published import published, unwritten
 from nslab.app.replaced import NOTHING, ended_by, is_run, times_to_end, until_ended
@@ -40,7 +41,6 @@ from nslab.errors import NslabError
 from nslab.lab.creation import with_creation
 from nslab.lab.status import merge_status, with_released
 from nslab.lab.termination import key, with_terminating, without, without_terminating
-from nslab.lab.types import ProxyMode
 from nslab.linux import owned, signals
 from nslab.linux.cni.plugins import Plugins
 from nslab.linux.flows import forget_flows, translating
@@ -200,7 +200,8 @@ class Transition:
         before = self.kept[0]
         with suppress(NslabError, OSError):  # the user sees the error that started the rollback
             engine.best_effort(self.kernel, compare(self.spaces, before, (lab, *self.kept), self.written_by).plan)
-            self.line.put(published(before), policy=network(before).told(before), policy_written=self._writes)
+            nodes = [node.name for node in before.nodes] if self._writes else []
+            self.line.put(published(before), policy=network(before).told(before), policy_written=nodes)
 
     def _withdraw(self, drift: Drift) -> None:
         if self.kept and self.written_by is WrittenBy.COMPONENTS:
@@ -292,21 +293,7 @@ class Transition:
             self.line.close()  # the control that holds has ended; `put` connects to its successor
         if not watched(drift.lab):
             return ()
-        mode, nodes = drift.lab.proxy_mode, [node.name for node in drift.lab.nodes]
-        expected = nodes if mode is not ProxyMode.NONE else []
-        # The kube-proxies of a fresh lab take over the rules that nslab wrote, so nobody waits for them; but in
-        # userspace mode they carry the traffic themselves. One that starts later writes all rules again, as the real
-        # kube-proxy does.
-        taken_over = expected if self.fresh and mode is not ProxyMode.USERSPACE else []
-        told = network(drift.lab).told(drift.lab)
-        late = self.line.put(
-            published(drift.lab),
-            expect={
-                "kube-proxy": [node for node in expected if ("kube-proxy", node) not in self.dead],
-                "felix": [node for node in nodes if told and not self._writes and ("felix", node) not in self.dead],
-            },
-            written=taken_over if self._writes else None, policy=told, policy_written=self._writes,
-        )  # fmt: skip
+        late = announce(self.line, drift, self.dead, fresh=self.fresh, writes=self._writes)
         return (*late, *self.dead)
 
     def _failed(self, drift: Drift) -> dict[str, dict[str, str]]:

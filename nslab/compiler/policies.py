@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from nslab.lab.types import Lab, Node
 
 
-def cluster(lab: Lab) -> Cluster:
-    """What all nodes of a lab, whose pods have addresses, have in common."""
+def cluster(lab: Lab, *, ended: bool = False) -> Cluster:
+    """What all nodes of a lab, whose pods have addresses, have in common. `ended`: with the pods that have ended."""
     return Cluster(
         policy_views.network_policies(lab.others),
-        tuple(map(workload, lab.pods)),
+        tuple(workload(pod) for pod in lab.pods if ended or not pod.finished),
         policy_views.namespaces(lab.others),
         (str(lab.networks.pods),),
     )
