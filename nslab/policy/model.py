@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Labels: TypeAlias = "tuple[tuple[str, str], ...]"
 Direction: TypeAlias = Literal["ingress", "egress"]
 DIRECTIONS: tuple[Direction, ...] = ("ingress", "egress")
-DEFAULT_RELEASE = "3.30"
+DEFAULT_RELEASE, DEFAULT_DATAPLANE = "3.30", "iptables"
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
 """The label that the API server gives each namespace."""
 
@@ -126,6 +126,7 @@ class FelixNode:
 
     `version`: Calico's, one of nslab.policy.release.RELEASES. `addresses`: the node's own, its tunnel's among them.
     `tunnel`: tunl0, vxlan.calico, or "" for no encapsulation. `tunnel_peers`: whose encapsulated packets it takes.
+    `dataplane`: iptables or nftables.
     """
 
     name: str
@@ -133,3 +134,4 @@ class FelixNode:
     tunnel: str = ""
     tunnel_peers: tuple[str, ...] = ()
     version: str = DEFAULT_RELEASE
+    dataplane: str = DEFAULT_DATAPLANE
