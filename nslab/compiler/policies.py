@@ -46,7 +46,8 @@ def felix_node(lab: Lab, node: Node) -> FelixNode:
     vxlan = lab.encapsulation in VXLAN_MODES
     device = "" if lab.encapsulation is Encapsulation.NONE else VXLAN_DEVICE if vxlan else IPIP_DEVICE
     nodes = (str(one.address) for one in lab.nodes if one != node or not vxlan)
-    return FelixNode(node.name, (own, str(tunnel)) if tunnel else (own,), device, tuple(nodes), lab.calico_version)
+    addresses = (own, str(tunnel)) if tunnel else (own,)
+    return FelixNode(node.name, addresses, device, tuple(nodes), lab.calico_version, lab.dataplane)
 
 
 def _named_ports(pod: Pod) -> Iterator[NamedPort]:

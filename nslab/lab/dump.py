@@ -95,10 +95,11 @@ def lab_document(lab: Lab) -> dict[str, Any]:
 
 
 def _cni(lab: Lab) -> dict[str, Any]:
-    """Calico's release; the plugins' configuration inline, so that the stored lab does not depend on a user's file."""
+    """Calico's release and dataplane; the plugins' configuration inline, not in a user's file."""
     cni = lab.cni
     if cni is None:
-        return {"calicoVersion": lab.calico_version} if RULES[lab.plugin].release else {}
+        calicos = {"calicoVersion": lab.calico_version, "dataplane": lab.dataplane}
+        return calicos if RULES[lab.plugin].release else {}
     return {"config": cni.config, "path": list(cni.path), "routes": cni.routes, "masquerade": cni.masquerade}
 
 

@@ -12,7 +12,7 @@ from nslab.api.selectors import requirements
 from nslab.dataclass import replace
 from nslab.lab import node_selector, termination, types
 from nslab.lab.service_views import endpoint_slice, service
-from nslab.policy.model import DEFAULT_RELEASE
+from nslab.policy.model import DEFAULT_DATAPLANE, DEFAULT_RELEASE
 from nslab.runtime.health_check import HealthCheck
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def lab(found: Documents) -> types.Lab:
         scheduler=str(document.scheduler),
         routers=tuple(types.Router(one.name, (*one.legs.values(),), one.bgp) for one in document.routers),
         calico_version=document.cni.get("calicoVersion", DEFAULT_RELEASE),
+        dataplane=document.cni.get("dataplane", DEFAULT_DATAPLANE),
         cni=cni(document),
         others=tuple(map(kept, found.others)),
         replaced=document.replaced,
