@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 Changed: TypeAlias = tuple["Lab", tuple[str, ...]]
 """The lab after a change, and kubectl's output, by lines."""
+SCALABLE = ("deployment.apps", "replicaset.apps", "replicationcontroller", "statefulset.apps")
 
 
 def applied(lab: Lab, source: Path | str) -> Changed:
@@ -113,19 +114,25 @@ def deleted(lab: Lab, what: Path | Sequence[str], namespace: str = "default") ->
     return made, tuple(f"{kind} {quoted(name)} deleted" for kind, _, name in keys)
 
 
-def scaled(lab: Lab, what: str, replicas: int, namespace: str = "default") -> Changed:
-    """`kubectl scale deployment/web --replicas N`: removes the last replicas, or adds new ones after them."""
-    (key,) = named(lab, [what], namespace)
-    if key[0] not in {"deployment.apps", "replicaset.apps", "replicationcontroller", "statefulset.apps"}:
+def scaled(lab: Lab, what: Sequence[str], replicas: int, namespace: str = "default") -> Changed:
+    """`kubectl scale deployment/web --replicas N`: removes the last replicas, or adds new ones after them.
+
+    `what`: words such as (deployment/web,) or (deployment, web, api).
+    """
+    keys = named(lab, what, namespace)
+    if any(kind not in SCALABLE for kind, _, _ in keys):
         raise UsageError("Error from server (NotFound): the server could not find the requested resource")
     if replicas < 0:
         raise UsageError("error: The --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0")
-    found, name = dump.documents(lab), key[2]
+    found = dump.documents(lab)
     there = _by_name(found.controllers)
-    if key not in there:
-        raise UsageError(not_found(key))
-    there[key].spec["replicas"] = replicas
-    return merge_status(completed(found, f"{key[0].partition('.')[0]}/{name}"), lab), (f"{key[0]}/{name} scaled",)
+    if missing := [not_found(key) for key in keys if key not in there]:
+        raise UsageError("\n".join(missing))
+    for key in keys:
+        there[key].spec["replicas"] = replicas
+    what_failed = " ".join(f"{kind.partition('.')[0]}/{name}" for kind, _, name in keys)
+    made = merge_status(completed(found, what_failed), lab)
+    return made, tuple(f"{kind}/{name} scaled" for kind, _, name in keys)
 
 
 def moved_on(lab: Lab, report: Mapping[str, dict[str, Any]], now: float) -> Lab:

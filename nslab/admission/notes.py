@@ -28,7 +28,6 @@ SECCOMP: dict[str, Any] = {"type": "Unconfined", "localhostProfile": {}}
 CONTAINER: dict[str, Any] = {
     **{name: {} for name in names("volumeDevices")},
     "env": {"valueFrom": {"fileKeyRef": {}}},
-    "ports": {"hostIP": {}},
     "securityContext": {"allowPrivilegeEscalation": {}, "seccompProfile": SECCOMP},
 }
 POD_SPEC: dict[str, Any] = {
@@ -36,7 +35,7 @@ POD_SPEC: dict[str, Any] = {
         name: {}
         for name in names(
             """
-            activeDeadlineSeconds hostIPC hostNetwork hostPID readinessGates schedulingGates
+            activeDeadlineSeconds hostIPC hostPID readinessGates schedulingGates
             setHostnameAsFQDN topologySpreadConstraints
             """
         )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from nslab.dataclass import replace
 from nslab.errors import LabFileError, UsageError
 from nslab.lab.network_rules import BACKENDS, RULES, fields
+from nslab.lab.stream import lab_schema
 from nslab.lab.types import Encapsulation, ProxyMode, Scheduler
 
 if TYPE_CHECKING:
@@ -23,10 +25,19 @@ SETTINGS: dict[str, tuple[str, ...]] = {
 }
 
 
+@cache
+def _in_file() -> frozenset[str]:
+    """The fields of a lab file that a running lab takes over from there alone."""
+    spec = lab_schema()["properties"]["spec"]["properties"]
+    return frozenset({*spec, *spec["cni"]["properties"]} - {*SETTINGS})
+
+
 def setting(text: str) -> tuple[str, str]:
     """The name and value of NAME=VALUE, the value in any case. Raises UsageError for an unknown one."""
     name, _, value = text.partition("=")
     known = SETTINGS.get(name)
+    if name in _in_file():
+        raise UsageError(f"{name} is no setting of a running lab: change it in the lab file, then nslab up FILE")
     if known is None:
         raise UsageError(f"{text!r} is not a setting; settings are {', '.join(f'{name}=…' for name in SETTINGS)}")
     meant = {one.lower(): one for one in known}.get(value.lower())

@@ -11,12 +11,15 @@ from nslab.admission import (
     validate_affinity,
     validate_controllers,
     validate_cron_jobs,
+    validate_dns,
+    validate_host_ports,
     validate_objects,
     validate_pods,
     validate_policies,
     validate_security,
     validate_subnets,
 )
+from nslab.admission.validate_pods import SMALLEST
 from nslab.api.words import shown
 from nslab.errors import FieldError, FieldPath
 from nslab.lab import plugins
@@ -31,8 +34,6 @@ RESERVED = ("switch", "control")
 FILES = (rundir.SOCKET, rundir.PIDS, rundir.JOURNAL, rundir.STATUS)
 LONGEST_NAMESPACE = 255
 """The maximum length of a file name in /run/netns, in bytes."""
-SMALLEST = 30
-"""The prefix length of the smallest network with two hosts."""
 # Ranges that the kernel treats specially; Calico's next hop is in one of them.
 SPECIAL = {
     IPv4Network("0.0.0.0/8"): "this network",
@@ -180,8 +181,8 @@ def pod_cidrs(found: Documents) -> Iterator[FieldError]:
         given.append((node.pod_cidr, index))
         if not node.pod_cidr.subnet_of(network):
             yield FieldError(path, f"the podCIDR {node.pod_cidr} of {who} is outside the pod network {network}")
-        elif node.pod_cidr.prefixlen > 30:
-            yield FieldError(path, f"the podCIDR {node.pod_cidr} of {who} is too small; /30 is the smallest")
+        elif node.pod_cidr.prefixlen > SMALLEST:
+            yield FieldError(path, f"the podCIDR {node.pod_cidr} of {who} is too small; /{SMALLEST} is the smallest")
     # Networks are nested or disjoint: in sorted order, each overlaps at most the widest one that began before it.
     widest: tuple[IPv4Network, int] | None = None
     for cidr, index in sorted(given):
@@ -213,6 +214,8 @@ Check: TypeAlias = Callable[[Documents], Iterator[FieldError]]
 CHECKS_WITHOUT_LAB: tuple[Check, ...] = (
     validate_pods.pods,
     validate_pods.containers,
+    validate_host_ports.host_ports,
+    validate_dns.resolving,
     validate_security.rights,
     validate_objects.services,
     validate_objects.slices,
@@ -229,6 +232,7 @@ CHECKS: tuple[Check, ...] = (
     networks,
     settings,
     plugins.plugins,
+    validate_host_ports.mapped_once,
     hosts,
     validate_subnets.machine_addresses,
     validate_subnets.routers,

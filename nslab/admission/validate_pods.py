@@ -9,7 +9,8 @@ from nslab.api.sentences import duplicate, of_object
 from nslab.api.words import counted, shown
 from nslab.errors import FieldError, FieldPath
 from nslab.lab import views
-from nslab.lab.defaults import REQUEST, room
+from nslab.lab.defaults import REQUEST
+from nslab.lab.scheduling import room
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from nslab.api.document import Document
     from nslab.api.pod_types import Container, Pod
     from nslab.lab.stream import Documents
+
+SMALLEST = 30
+"""The prefix length of the smallest network with two hosts."""
 
 
 def pods(found: Documents) -> Iterator[FieldError]:
@@ -135,6 +139,8 @@ def addresses(found: Documents) -> Iterator[FieldError]:
     for one in found.pods:
         path: FieldPath = (*one.path, "metadata", "annotations", REQUEST)
         pod: Pod = one.view
+        if pod.host_network:
+            continue  # the node's address is its own
         asks = any(name == REQUEST for name, _ in pod.annotations)
         if asks and not rules.requests:
             yield FieldError(path, f"{lab.plugin} allocates addresses in turn and does not read {REQUEST}; remove it")
@@ -165,12 +171,12 @@ def addresses(found: Documents) -> Iterator[FieldError]:
 
 def enough_room(found: Documents) -> Iterator[FieldError]:
     """A node has no more pods than its podCIDR has addresses for them."""
-    lab, load = found.lab, Counter(one.view.node for one in found.pods)
+    lab, load = found.lab, Counter(one.view.node for one in found.pods if not one.view.host_network)
     for index, node in enumerate(lab.nodes):
         if not node.pod_cidr or not node.name:
             continue
         back, free = lab.rules.reserved(node.pod_cidr, lab.encapsulation), room(lab, node.pod_cidr)
-        if load[node.name] > free:
+        if load[node.name] > free and node.pod_cidr.prefixlen <= SMALLEST:
             but = f" ({len(back)} of its addresses reserved: {', '.join(back.values())})" if back else ""
             has = f"{shown(node.name)} has {counted(load[node.name], 'pod')}"
             text = f"{has}, and its podCIDR {node.pod_cidr} holds {free}{but}"

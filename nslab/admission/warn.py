@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from nslab.admission.validate_pods import of_pod, templates
+from nslab.admission.warn_host_ports import idle_host_ports
 from nslab.admission.warn_policies import policies
 from nslab.admission.warn_sources import sources
 from nslab.api.images import TOOLS
@@ -15,7 +16,6 @@ from nslab.api.words import counted, shown
 from nslab.errors import FieldError
 from nslab.lab.mirroring import is_endpoints
 from nslab.lab.node_selector import REQUIRED, admits, labelled, selector
-from nslab.lab.plugins import idle_host_ports
 from nslab.lab.types import ZONE
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
+from nslab.api.duration import duration_fault, duration_seconds
 from nslab.api.words import quoted
 
 if TYPE_CHECKING:
@@ -17,15 +18,10 @@ DESCRIPTORS = {
     "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0", "@yearly": "0 0 1 1 *",
 }  # fmt: skip
 EVERY = "@every "
-_UNIT = "ns|us|µs|μs|ms|s|m|h"
-_AMOUNT = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
-DURATION = re.compile(f"[-+]?(?:0|(?:{_AMOUNT}(?:{_UNIT}))+)")
-NO_UNIT = re.compile(f"[-+]?(?:{_AMOUNT}(?:{_UNIT}))*{_AMOUNT}")
 LARGEST = 2**63 - 1
 STARS = ("*", "?")
 YEARS = 5
 """So many years are searched for the next time; a schedule of 31 February has none."""
-UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 WINDOWS = (3600, 86400, 32 * 86400, 366 * 86400, YEARS * 366 * 86400)
 """Seconds back from now in which the latest time is looked for."""
 
@@ -66,11 +62,8 @@ def schedule_fault(schedule: str) -> str:
 
 def _descriptor_fault(schedule: str) -> str:
     if schedule.startswith(EVERY):
-        duration = schedule.removeprefix(EVERY)
-        if DURATION.fullmatch(duration):
-            return ""
-        what = "missing unit in" if NO_UNIT.fullmatch(duration) else "invalid"
-        return f"failed to parse duration {schedule}: time: {what} duration {quoted(duration)}"
+        fault = duration_fault(schedule.removeprefix(EVERY))
+        return fault and f"failed to parse duration {schedule}: {fault}"
     return "" if schedule in DESCRIPTORS else f"unrecognized descriptor: {schedule}"
 
 
@@ -206,5 +199,4 @@ def _moment(day: date, hour: int, minute: int, zone: tzinfo | None, fold: int) -
 
 def _seconds(duration: str) -> float:
     """A duration of Go's, in whole seconds, at least one."""
-    parts = re.findall(f"({_AMOUNT})({_UNIT})", duration)
-    return max(1.0, float(int(sum(float(number) * UNITS[unit] for number, unit in parts))))
+    return max(1.0, float(int(duration_seconds(duration))))

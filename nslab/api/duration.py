@@ -1,8 +1,31 @@
-"""Lengths of time as kubectl writes them."""
+"""Lengths of time: as kubectl writes them, and as Go reads them; and times of the API."""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+
+from nslab.api.words import quoted
+
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_UNIT = "|".join(_UNITS)
+_AMOUNT = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
+_DURATION = re.compile(f"[-+]?(?:0|(?:{_AMOUNT}(?:{_UNIT}))+)")
+_NO_UNIT = re.compile(f"[-+]?(?:{_AMOUNT}(?:{_UNIT}))*{_AMOUNT}")
+
+
+def duration_fault(text: str) -> str:
+    """What is wrong with a duration as Go reads it (1h30m, 5s), in Go's words; "" if nothing is."""
+    if _DURATION.fullmatch(text):
+        return ""
+    what = "missing unit in" if _NO_UNIT.fullmatch(text) else "invalid"
+    return f"time: {what} duration {quoted(text)}"
+
+
+def duration_seconds(text: str) -> float:
+    """The seconds of a valid duration."""
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in re.findall(f"({_AMOUNT})({_UNIT})", text))
+    return -seconds if text.startswith("-") else seconds
 
 
 def duration(seconds: float) -> str:

@@ -29,12 +29,15 @@ PROTOCOLS = {str(protocol): protocol for protocol in Protocol}
 
 @dataclass(frozen=True, slots=True)
 class ContainerPort:
-    """A port that a container declares. `host_port`: the node's port that leads to it, 0 for none."""
+    """A port that a container declares. `host_port`: the node's port that leads to it, 0 for none; `host_ip`: at this
+    address of the node alone, "" for all.
+    """
 
     port: int
     protocol: Protocol = Protocol.TCP
     name: str = ""
     host_port: int = field(default=0, repr=False)
+    host_ip: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +177,8 @@ class Pod:
     `grace`: seconds from SIGTERM to SIGKILL. `deletion`: of a terminating pod, when they are over (seconds since 1970);
     0: it does not terminate. A terminating pod belongs to no controller. `init`: its init containers.
     `dns_name`: its name below the Service `subdomain`, if it requests one. `node_affinity`: the required terms.
-    `behind`: the pod, NAMESPACE/NAME, that must be ready before this one starts.
+    `behind`: the pod, NAMESPACE/NAME, that must be ready before this one starts. `host_network`: its containers use
+    its node's network, address and hostname.
     """
 
     name: str
@@ -200,13 +204,18 @@ class Pod:
     volumes: tuple[Volume, ...] = ()
     node_selector: tuple[tuple[str, str], ...] = ()
     node_affinity: tuple[NodeTerm, ...] = ()
-    behind: str = ""
     subdomain: str = ""
     dns_name: str = ""
     dns: DnsSettings = CLUSTER_FIRST
     host_aliases: tuple[tuple[str, tuple[str, ...]], ...] = ()
     finished: bool = False
+    host_network: bool = False
     document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def uts_name(self) -> str:
+        """What hostname(1) prints in its containers."""
+        return self.node if self.host_network else self.hostname or self.name
 
     @property
     def every(self) -> tuple[Container, ...]:

@@ -248,6 +248,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("EXTERNAL-IP", _node_address("ExternalIP"), wide=True),
         Column("OS-IMAGE", at("status", "nodeInfo", "osImage"), wide=True),
         Column("KERNEL-VERSION", at("status", "nodeInfo", "kernelVersion"), wide=True),
+        Column("CONTAINER-RUNTIME", at("status", "nodeInfo", "containerRuntimeVersion"), wide=True),
     ),
     "Event": (
         Column("LAST SEEN", seen("lastTimestamp")),

@@ -23,7 +23,10 @@ def pod_access(name: str, pod: str) -> PodAccess:
     if not RULES[lab.plugin].policies:
         raise UsageError(f"{lab.name}: {RULES[lab.plugin].label} no NetworkPolicies; plugin: calico enforces them")
     host = host_of(pod)
-    if not find_pod(lab.pods, host):
+    found = find_pod(lab.pods, host)
+    if not found:
         known = [pod_host(one.namespace, one.name) for one in lab.pods]
         raise UsageError(f"{lab.name} has no pod {shown(pod)}{way_on(host, known)}")
+    if found.host_network:
+        raise UsageError(f"pod {shown(pod)} has its node's network (hostNetwork), to which no NetworkPolicy applies")
     return access(lab, host)

@@ -8,9 +8,11 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from nslab.api.words import nearest, shown, some
+from nslab.compiler.addresses import host_used
 from nslab.dataclass import dataclass
 from nslab.errors import UsageError
-from nslab.linux.capture import InterfaceCapture, interfaces
+from nslab.linux.capture import InterfaceCapture
+from nslab.linux.captured_links import interfaces
 from nslab.linux.netns import Namespaces, named
 from nslab.linux.stored_lab import stored_lab
 from nslab.linux.visits import visiting
@@ -21,9 +23,10 @@ from nslab.version import version
 from nslab.wire import pcapng
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from nslab.linux.capture import CapturedInterface, CapturedPacket
+    from nslab.linux.capture import CapturedPacket
+    from nslab.linux.captured_links import CapturedInterface
     from nslab.trace.folded import FoldedPacket
 
 _LOOK = 50.0
@@ -91,14 +94,21 @@ class Capturing:
         every = [*self._capture.statistics()]
         return sum(received for _, received, _ in every), sum(lost for _, _, lost in every)
 
-    def head(self) -> bytes:
-        """The beginning of a pcapng file: the section and all interfaces."""
-        described = (pcapng.interface(one.link_type, one.name) for one in self.interfaces)
-        return pcapng.section(f"nslab {version()}") + b"".join(described)
+    def blocks(self, seconds: float | None = None, count: int | None = None) -> Iterator[bytes]:
+        """A pcapng file: its section and interfaces, then each packet, behind interfaces that came meanwhile."""
+        described = len(self.interfaces)
+        yield pcapng.section(f"nslab {version()}") + _described(self.interfaces)
+        for sighted in self.packets(seconds, count):
+            new = self.interfaces[described:]
+            described += len(new)
+            yield _described(new) + _block(sighted)
 
 
-def block(sighted: Sighted) -> bytes:
-    """A packet as a block of a pcapng file."""
+def _described(some: Iterable[CapturedInterface]) -> bytes:
+    return b"".join(pcapng.interface(one.link_type, one.name) for one in some)
+
+
+def _block(sighted: Sighted) -> bytes:
     packet = sighted.packet
     way = pcapng.OUTBOUND if packet.outgoing else pcapng.INBOUND
     return pcapng.packet(packet.number, packet.at, packet.data, packet.length, way, sighted.comment)
@@ -111,23 +121,22 @@ def capturing(name: str, where: Sequence[str] = (), expression: str = "") -> Ite
     `expression`: which packets, as tcpdump has it.
     """
     with ExitStack() as opened:
-        with visiting(name), Namespaces() as spaces:
-            stored_lab(name)
-            capture = InterfaceCapture(_chosen(name, interfaces(spaces, named(name)), where))
-            opened.enter_context(capture).open(spaces, name, expression)
+        spaces = opened.enter_context(Namespaces())
+        with visiting(name):
+            lab = stored_lab(name)
+            hosts = [host_used(lab, host_of(word)) for word in where]
+            _check(name, interfaces(spaces, named(name)), hosts)
+            capture = InterfaceCapture(
+                spaces, name, lambda one: not hosts or one.host in hosts or one.name in hosts, expression
+            )
+            opened.enter_context(capture)
         yield Capturing(capture)
 
 
-def _chosen(lab: str, every: Sequence[CapturedInterface], where: Sequence[str]) -> list[CapturedInterface]:
-    if not where:
-        return [*every]
-    found: list[CapturedInterface] = []
+def _check(lab: str, every: Sequence[CapturedInterface], where: Sequence[str]) -> None:
     for word in where:
-        matching = [one for one in every if host_of(word) in (one.host, one.name)]
-        if not matching:
+        if not any(host_of(word) in (one.host, one.name) for one in every):
             raise UsageError(f"{lab} has no {shown(word)}; {_way_on(word, every)}")
-        found += [one for one in matching if one not in found]
-    return found
 
 
 def _way_on(word: str, every: Sequence[CapturedInterface]) -> str:

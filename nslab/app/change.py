@@ -112,17 +112,17 @@ def delete(
 
 def scale(
     name: str,
-    deployment: str,
+    what: Sequence[str],
     replicas: int,
     namespace: str = "default",
     listener: Listener = QUIET,
     *,
     wait: bool = False,
 ) -> Changed:
-    """Give a Deployment another number of replicas."""
+    """Give controllers another number of replicas. `what`: as in `delete`, KIND/NAME… or KIND NAME…."""
 
     def decide(lab: Lab) -> tuple[Lab, Sequence[str]]:
-        return scaled(without_terminating(lab), deployment, replicas, namespace)
+        return scaled(without_terminating(lab), what, replicas, namespace)
 
     return _kubectl(name, "scale", decide, listener, wait=wait)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from nslab import rundir
 from nslab.admission.change import moved_on
 from nslab.app.terminating import leave
-from nslab.controllers.controlled import stepped, unfinished, wakes
+from nslab.controllers.controlled import begun, stepped, unfinished, wakes
 from nslab.errors import NslabError, UsageError
 from nslab.lab import cron_jobs
 from nslab.lab.cron_jobs import is_acting
@@ -94,8 +94,10 @@ def begin(lab: Lab) -> None:
         leave(lab.name, "control")
 
 
-def first_step(new: Lab, kept: Lab) -> Lab:
+def first_step(new: Lab, kept: Lab | None) -> Lab:
     """The lab as controllers begin to make it of the kept one. `new`: as it is to be in the end."""
+    if kept is None:
+        return begun(new)
     return stepped(merge_status(new, kept), kept, status.read_status(kept.name), time.time())
 
 

@@ -20,6 +20,7 @@ from nslab.linux.observe.host import read_host
 from nslab.linux.observe.processes import held
 from nslab.linux.processes import status
 from nslab.linux.processes.control import ControlClient
+from nslab.linux.processes.last_words import last_words
 from nslab.linux.processes.stopped import stopped
 from nslab.linux.stored_lab import StoredLab, stored_lab
 from nslab.linux.timeouts import scaled
@@ -27,7 +28,7 @@ from nslab.linux.visits import visiting
 from nslab.objects.names import netns
 from nslab.objects.needs import demand
 from nslab.objects.plan import Add, diff, undone
-from nslab.objects.process import Process
+from nslab.objects.process import NodeAgent, Process
 from nslab.objects.script import inside
 from nslab.objects.sysctl import Sysctl
 from nslab.objects.unmanaged import Unmanaged
@@ -57,6 +58,8 @@ class Drift:
     """What is there and is not the lab's, in the order in which it would be taken away."""
     stopped: tuple[tuple[Process, int], ...] = ()
     """The processes that exist but are stopped (SIGSTOP), each with its pid."""
+    ended: tuple[tuple[str, str], ...] = ()
+    """The nodes whose processes have ended by an error, each with that."""
     idle: bool = False
     """Controllers have something to do, and their process does not run."""
 
@@ -138,7 +141,13 @@ def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], written_by: Writt
     present = (*ours, *_running(lab.name, known))
     others = (*map(_impostor, there.impostors), *seen.unmanaged, *map(_somebodys, (*by_hand, *his)))
     foreign = tuple(one for one in others if whole and not network(lab).is_its_own(one.what))
-    return Drift(lab, host, want, diff(present, want), foreign, standing(want, stopped(there.own)))
+    plan = diff(present, want)
+    return Drift(lab, host, want, plan, foreign, standing(want, stopped(there.own)), _ended(lab.name, plan))
+
+
+def _ended(name: str, plan: Plan) -> tuple[tuple[str, str], ...]:
+    missing = (step.obj.host for step in plan if isinstance(step, Add) and isinstance(step.obj, NodeAgent))
+    return tuple((host, words) for host in missing if (words := last_words(folder(name), host)))
 
 
 def _known(want: State, older: Sequence[State]) -> State:

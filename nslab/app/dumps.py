@@ -13,6 +13,7 @@ from nslab.trace.dump.ends import start, target
 from nslab.trace.dump.host import DumpedHost
 from nslab.trace.dump.predictor import DumpPredictor
 from nslab.trace.dump.services import service_of
+from nslab.trace.endpoints import sized
 from nslab.trace.hops import Journey
 from nslab.trace.predict import probe
 
@@ -41,12 +42,14 @@ def dumped_hosts(folders: Sequence[Path]) -> list[DumpedHost]:
     return hosts
 
 
-def trace_dumps(hosts: Sequence[DumpedHost], sender: str, to: str, kind: Kind | None = None) -> list[Journey]:
+def trace_dumps(
+    hosts: Sequence[DumpedHost], sender: str, to: str, kind: Kind | None = None, size: int = 0
+) -> list[Journey]:
     """All journeys that a packet may take through the nodes, each with its chance.
 
     UsageError if a dump has what no program prints, or if the nodes have no such end.
     """
-    aim = target(hosts, to, kind)
+    aim = sized(target(hosts, to, kind), size)
     assert aim.address
     begin = start(hosts, sender, aim.address)
     found = [*islice(DumpPredictor(hosts).from_start(begin, aim), JOURNEYS + 1)]

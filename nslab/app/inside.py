@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.compiler.addresses import host_used
 from nslab.errors import UsageError
 from nslab.linux.netns import named
 from nslab.linux.processes.exec import ExecRequest
@@ -25,7 +26,7 @@ def command(lab: str, host: str, container: str | None, argv: Sequence[str]) -> 
     desired, names = stored_lab(lab), named(lab)
     if not names:  # `down` has just taken it away
         raise no_such_lab(lab)
-    if netns(lab, host) not in names:
+    if netns(lab, host_used(desired, host)) not in names:
         known = [name.removeprefix(netns(lab, "")) for name in names]
         meant = namesake(host, known) or controller_named(desired, host)
         way_on = f"did you mean {lab}/{meant}?" if meant else f"it has {', '.join(known)}"

@@ -7,6 +7,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
 
+from nslab.api.duration import seconds_of
 from nslab.app.inside import container_of, controller_named, find_pod
 from nslab.errors import UsageError
 from nslab.lab.selection import matching
@@ -69,12 +70,19 @@ def as_they_come(streams: Sequence[Iterator[Line]]) -> Iterator[Line]:
 
 
 def entries(
-    lab: str, pod: Pod, container: str | None, *, follow: bool = False, tail: int = -1, previous: bool = False
+    lab: str,
+    pod: Pod,
+    container: str | None,
+    *,
+    follow: bool = False,
+    tail: int = -1,
+    since: float = 0.0,
+    previous: bool = False,
 ) -> Iterator[Entry]:
-    """Yield the log lines of a container's last run, or of the run before it (`previous`); `tail`: only the last
-    `tail` lines, -1 for all.
+    """Yield the log lines of a container's last run, or of the run before it (`previous`).
 
-    With `follow`, wait for more lines until this run ends or its pod or the lab is removed.
+    `tail`: of the last `tail` lines, -1: of all; `since`: only those written then or later, in seconds since 1970. With
+    `follow`, wait for more lines until this run ends or its pod or the lab is removed.
     """
     try:
         whole = os.stat(folder(lab))
@@ -95,7 +103,8 @@ def entries(
             return False
         return not status.over(lab, pod.namespace, pod.name, chosen)
 
-    return logs.read(files[0], follow=follow, tail=None if tail < 0 else tail, going=going)
+    found = logs.read(files[0], follow=follow, tail=None if tail < 0 else tail, going=going)
+    return (entry for entry in found if not since or seconds_of(entry.timestamp) >= since)
 
 
 def _is_still(directory: Path, seen: os.stat_result) -> bool:

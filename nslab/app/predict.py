@@ -12,7 +12,7 @@ from nslab.lab.types import ProxyMode
 from nslab.linux.observe.host import likely_host
 from nslab.objects.names import netns
 from nslab.trace.authors import Authors
-from nslab.trace.endpoints import named_service, source, target
+from nslab.trace.endpoints import named_service, sized, source, target
 from nslab.trace.hops import Journey
 from nslab.trace.lab_prediction import LabPredictor
 from nslab.trace.topology import topology
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from nslab.trace.endpoints import TraceTarget
 
 
-def predict(name: str, sender: str, to: str, kind: Kind | None = None) -> list[Journey]:
+def predict(name: str, sender: str, to: str, kind: Kind | None = None, size: int = 0) -> list[Journey]:
     """All journeys that a packet may take, each with its chance. UsageError if the lab has no such end.
 
-    `name`: a lab that is up, if this user may read it; else a shipped lab or a file.
+    `name`: a lab that is up, if this user may read it; else a shipped lab or a file. `size`: see `app.trace.trace`.
     """
     lab = desired(name)
     if by := network(lab).WIRED_BY:
         text = f"no state has the way of {lab.name}'s pods, which is made {by if by.startswith('by ') else f'by {by}'}"
         raise UsageError(f"{text}; without --predict a real packet shows it")
-    begin, aim = source(lab, sender), named_service(lab, target(lab, to, kind), kind)
+    begin, aim = source(lab, sender), named_service(lab, sized(target(lab, to, kind), size), kind)
     return journeys(predictor(lab, compile_lab(lab, likely_host())), lab.name, begin, aim)
 
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nslab.errors import NslabError, UsageError
 from nslab.lab.creation import created
-from nslab.lab.node_selector import unschedulable
+from nslab.lab.scheduling import unschedulable
 from nslab.lab.termination import key
 from nslab.linux import owned, places
-from nslab.linux.netns import labs
+from nslab.linux.netns import folder, labs
 from nslab.linux.processes import status
+from nslab.linux.processes.last_words import last_words
 from nslab.linux.processes.stopped import stopped
 from nslab.linux.stored_lab import stored_lab
 from nslab.objects.container import Sandbox
@@ -31,10 +32,14 @@ if TYPE_CHECKING:
 
 
 class Pods(NamedTuple):
-    """A lab's pods, a row each; `silent`: stopped processes of nodes or control, whose reports are out of date."""
+    """A lab's pods, a row each; `silent`: stopped processes of nodes or control, whose reports are out of date.
+
+    `ended`: the nodes whose processes have ended by an error, with that.
+    """
 
     rows: list[dict[str, Any]]
     silent: list[Record]
+    ended: list[tuple[str, str]]
 
 
 def running() -> list[dict[str, Any]]:
@@ -59,7 +64,14 @@ def pods(name: str) -> Pods:
     silent = [record for record in stopped(processes) if record.role in (NodeAgent.role, Control.role)]
     found, now = live_pods(lab, processes), time.time()
     whys = reasons(name, found.values())
-    return Pods([pod_row(pod, now) | {"why": whys.get(key, "")} for key, pod in sorted(found.items())], silent)
+    rows = [pod_row(pod, now) | {"why": whys.get(key, "")} for key, pod in sorted(found.items())]
+    return Pods(rows, silent, _ended(lab, processes))
+
+
+def _ended(lab: Lab, processes: Iterable[Record]) -> list[tuple[str, str]]:
+    there = {record.ns for record in processes if record.role == NodeAgent.role}
+    missing = (node.name for node in lab.nodes if netns(lab.name, node.name) not in there)
+    return [(node, words) for node in missing if (words := last_words(folder(lab.name), node))]
 
 
 def reasons(name: str, pods: Iterable[dict[str, Any]]) -> dict[str, str]:
@@ -83,8 +95,8 @@ def live_pods(lab: Lab, processes: Sequence[Record]) -> dict[str, dict[str, Any]
         return live_pod(pod, reported.get(key, {}), up, came if sandbox else None)
 
     keys = ((f"{pod.namespace}/{pod.name}", pod) for pod in lab.pods)
-    message = unschedulable(len(lab.nodes))
-    waiting = {f"{pod.namespace}/{pod.name}": pending_pod(pod, message, _created(lab, pod)) for pod in lab.pending}
+    pending = ((pod, unschedulable(lab, pod)) for pod in lab.pending)
+    waiting = {f"{pod.namespace}/{pod.name}": pending_pod(pod, why, _created(lab, pod)) for pod, why in pending}
     return {key: live(key, pod) for key, pod in keys} | waiting
 
 
@@ -94,8 +106,9 @@ def _created(lab: Lab, pod: Pod) -> float:
 
 def unscheduled(lab: Lab, but: Collection[Pod] = ()) -> list[str]:
     """A line about each pod that no node admits, `but` of these."""
-    message, known = unschedulable(len(lab.nodes)), {key(pod) for pod in but}
-    return [f"{pod.name} in {pod.namespace} is Pending: {message}" for pod in lab.pending if key(pod) not in known]
+    known = {key(pod) for pod in but}
+    pending = ((pod, unschedulable(lab, pod)) for pod in lab.pending if key(pod) not in known)
+    return [f"{pod.name} in {pod.namespace} is Pending: {why}" for pod, why in pending]
 
 
 def age(process: Record | None) -> float:

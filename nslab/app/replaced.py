@@ -11,7 +11,8 @@ from nslab.dataclass import replace
 from nslab.lab.termination import key
 from nslab.objects.container import Sandbox, Workload
 from nslab.objects.names import netns
-from nslab.objects.plan import Add
+from nslab.objects.namespaces import Netns
+from nslab.objects.plan import Add, Remove
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -38,6 +39,11 @@ def ended_by(drift: Drift) -> dict[str, set[str]]:
         if isinstance(obj, Workload):
             found.setdefault(obj.ns, set()).add(obj.container)
     return found | {obj.ns: set() for obj in ending if isinstance(obj, Sandbox)}
+
+
+def unnamed_by(drift: Drift) -> set[str]:
+    """The namespaces that lose their names by the plan."""
+    return {step.obj.ns for step in drift.plan if isinstance(step, Remove) and isinstance(step.obj, Netns)}
 
 
 def until_ended(drift: Drift, before: Lab) -> Lab:

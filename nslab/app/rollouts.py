@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.app.get import live_objects
 from nslab.controllers.controlled import min_ready, unfinished
+from nslab.controllers.rollout import is_ordered
 from nslab.errors import UsageError
 from nslab.linux import signals
 from nslab.linux.timeouts import scaled
@@ -23,8 +24,13 @@ PAUSE = 0.1
 
 
 def wait(lab: Lab) -> tuple[str, ...]:
-    """Wait for the rollouts that have begun in a lab. Returns a line for each that makes no progress any more."""
-    left = {(one.kind, one.namespace, one.name): min_ready(one) for one in unfinished(lab)}
+    """Wait for the rollouts that have begun in a lab. Returns a line for each that makes no progress any more.
+
+    Nobody waits for a StatefulSet whose next pod waits for a node.
+    """
+    waiting = {pod.owner for pod in lab.pending}
+    begun = [one for one in unfinished(lab) if not (is_ordered(one) and one.owner_name in waiting)]
+    left = {(one.kind, one.namespace, one.name): min_ready(one) for one in begun}
     seen: dict[Key, tuple[Any, float]] = {}
     stuck: dict[Key, str] = {}
     while left.keys() - stuck.keys():

@@ -22,6 +22,7 @@ from nslab.linux.tracing.instruments import Instruments
 from nslab.linux.tracing.names import NO_ANSWER, ask_names
 from nslab.linux.tracing.relays import Relays
 from nslab.linux.tracing.routing import routes_taken
+from nslab.linux.tracing.tunnel_entries import taken_back
 from nslab.linux.tracing.watch import watch
 from nslab.linux.visits import visiting
 from nslab.objects.names import netns
@@ -34,7 +35,7 @@ from nslab.trace.authors import BY_HAND, Authors
 from nslab.trace.denied import denied
 from nslab.trace.deviation import deviation
 from nslab.trace.ending import RP_FILTERED
-from nslab.trace.endpoints import names_to_ask, resolved, source, target
+from nslab.trace.endpoints import names_to_ask, resolved, sized, source, target
 from nslab.trace.hops import End, Journey
 from nslab.trace.journey import hops
 from nslab.trace.known import Known
@@ -68,14 +69,14 @@ class _Seen:
     listed: Mapping[RulePlace, Collection[str]]
 
 
-def trace(name: str, sender: str, to: str, kind: Kind | None = None) -> Journey:
+def trace(name: str, sender: str, to: str, kind: Kind | None = None, size: int = 0) -> Journey:
     """Send a real packet in a running lab and return its journey; of TCP, a connection whose SYN is followed.
 
     `sender`, `to`: see `nslab.trace.endpoints`; UsageError if the lab has no such end. `kind`: None for what the target
-    speaks (TCP, if it says nothing).
+    speaks (TCP, if it says nothing). `size`: of the IP packet in bytes, which no host may fragment; 0: a small one.
     """
     with tracing(name) as tracer:
-        return tracer.trace(sender, to, kind, last=True)
+        return tracer.trace(sender, to, kind, size, last=True)
 
 
 @contextmanager
@@ -106,16 +107,17 @@ class Tracer:
         """Close what is open; the last rule of ours is gone then."""
         self._opened.close()
 
-    def trace(self, sender: str, to: str, kind: Kind | None = None, *, last: bool = False) -> Journey:
+    def trace(self, sender: str, to: str, kind: Kind | None = None, size: int = 0, *, last: bool = False) -> Journey:
         """The journey of one packet; see the function `trace`. `last`: no other will follow."""
         traced = self._as_it_is()
         lab, spaces = traced.lab, self._spaces
-        begin, aim = source(lab, sender), target(lab, to, kind)
-        names = _asked_names(spaces, lab, begin, aim)
-        if names and not names[-1].addresses:
-            raise _no_address(lab.name, sender, aim, names)
-        aim = resolved(lab, aim, names[-1].addresses[0], kind) if names else aim
-        seen = _watched(spaces, self._instruments, traced, begin, aim)
+        begin, aim = source(lab, sender), sized(target(lab, to, kind), size)
+        with taken_back(spaces, lab.name, [netns(lab.name, node.name) for node in lab.nodes]):
+            names = _asked_names(spaces, lab, begin, aim)
+            if names and not names[-1].addresses:
+                raise _no_address(lab.name, sender, aim, names)
+            aim = resolved(lab, aim, names[-1].addresses[0], kind) if names else aim
+            seen = _watched(spaces, self._instruments, traced, begin, aim)
         if last:
             self._instruments.begin_to_close()
         return _journey(traced, begin, aim, names, seen)
@@ -162,7 +164,7 @@ def _asked_names(spaces: Namespaces, lab: Lab, begin: str, aim: TraceTarget) -> 
 
 def _watched(spaces: Namespaces, instruments: Instruments, traced: Traced, begin: str, aim: TraceTarget) -> _Seen:
     assert aim.address
-    lab, conversation = traced.lab, Conversation(begin, aim.address, aim.kind, aim.port)
+    lab, conversation = traced.lab, Conversation(begin, aim.address, aim.kind, aim.port, aim.size)
     observation = watch(spaces, instruments, lab.name, conversation, _relays(lab, aim))
     there, back = both_ways(observation)
     relay = [one for what in (What.REQUEST, What.REPLY) for one in stations(observation.relayed, (), what)]
@@ -207,7 +209,8 @@ def _journey(traced: Traced, begin: str, aim: TraceTarget, names: tuple[NameAske
     filtering = {count.host for count in seen.observation.counts if count.name == RP_FILTERED}
     authors = Authors(lab.name, traced.state, seen.listed, made_besides(lab) or BY_HAND)
     answered = {(one.host, one.address): one.by for one in seen.observation.answered}
-    known = Known(lab.name, seen.routes, seen.observation.mtus or {}, authors, sent, filtering, answered)
+    silent = {(one.host, one.address): f"{one}" for one in seen.observation.unanswered}
+    known = Known(lab.name, seen.routes, seen.observation.mtus or {}, authors, sent, filtering, answered, silent)
     every = (*hops(seen.there, known), *hops(seen.back, known))
     end = end_of(seen.observation, every)
     cause, differing = "", tuple[str, ...]()

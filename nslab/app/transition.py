@@ -26,7 +26,7 @@ from nslab import engine
 from nslab.app.announce import announce
 from nslab.app.drift import as_seen, compare, standing
 from nslab.app.published import published, unwritten
-from nslab.app.replaced import NOTHING, ended_by, is_run, times_to_end, until_ended
+from nslab.app.replaced import NOTHING, ended_by, is_run, times_to_end, unnamed_by, until_ended
 from nslab.app.started import started, unready
 from nslab.app.terminating import ended
 from nslab.compiler import compile_lab
@@ -34,16 +34,18 @@ from nslab.compiler.addresses import pod_netns
 from nslab.compiler.networks import network
 from nslab.compiler.placement import adopted, assign_addresses
 from nslab.compiler.pods import sandbox
+from nslab.compiler.portmap import new_udp_ports
 from nslab.compiler.services import watched
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass, field, replace
 from nslab.errors import NslabError
 from nslab.lab.creation import with_creation
+from nslab.lab.scheduling import with_waiting
 from nslab.lab.status import merge_status, with_released
 from nslab.lab.termination import key, with_terminating, without, without_terminating
 from nslab.linux import owned, signals
 from nslab.linux.cni.plugins import Plugins
-from nslab.linux.flows import forget_flows, translating
+from nslab.linux.flows import forget_flows, forget_udp, translating
 from nslab.linux.kernel import LinuxKernel
 from nslab.linux.netns import folder
 from nslab.linux.processes.control import ControlAbsent, ControlClient
@@ -51,7 +53,6 @@ from nslab.linux.processes.stopped import resume
 from nslab.linux.stored_lab import StoredLab
 from nslab.linux.timeouts import scaled
 from nslab.objects.attachment import Attachment
-from nslab.objects.namespaces import Netns
 from nslab.objects.plan import Add, Remove, Replace
 from nslab.objects.process import Control, NodeComponent
 
@@ -127,7 +128,7 @@ class Transition:
             self._hold()
             self._make_room()
             drift = self._compare()
-            leaving = held.enter_context(owned.leaving(_leaving(drift)))
+            leaving = held.enter_context(owned.leaving(unnamed_by(drift)))
             self._keep(drift)
             self._withdraw(drift)
             self._terminate(drift)
@@ -168,7 +169,7 @@ class Transition:
             before = without(self.kept[0], gone) if self.leave else without_terminating(self.kept[0])
             lab = merge_status(without(lab, gone), before)
             lab = with_terminating(lab, before, time.time(), self.grace) if self.leave else lab
-            lab = with_released(lab, self.kept[0])
+            lab = with_released(with_waiting(lab), self.kept[0])
         lab = with_creation(lab, self.kept[0] if self.kept else None, time.time())
         lab = assign_addresses(lab)
         drift = compare(self.spaces, as_seen(lab, unseen=self.wait), self.kept, self.written_by)
@@ -263,7 +264,9 @@ class Transition:
             signals.check()
 
         self._apply(drift.plan, before)
-        if not self.fresh and self.written_by is WrittenBy.NSLAB:
+        if self.written_by is WrittenBy.COMPONENTS:
+            forget_udp(self.spaces, new_udp_ports(self.kept[0], drift.lab))
+        elif not self.fresh:
             forget_flows(self.spaces, translating(drift.plan))
         self.kernel.wait_until_up()
         self.progress(total, total)
@@ -303,7 +306,3 @@ class Transition:
             before = {service.key: service for service in published(self.kept[0])}
             mine = {key: service for key, service in mine.items() if service != before.get(key)}
         return unwritten(self.line.failed, {*mine, "felix"})
-
-
-def _leaving(drift: Drift) -> set[str]:
-    return {step.obj.ns for step in drift.plan if isinstance(step, Remove) and isinstance(step.obj, Netns)}

@@ -22,7 +22,7 @@ from nslab.linux.controller_events import keep_controller_events
 from nslab.linux.netns import Namespaces, folder, named, private
 from nslab.linux.processes import procs
 from nslab.linux.processes.agents import Agents
-from nslab.linux.stored_lab import StoredLab
+from nslab.linux.stored_lab import StoredLab, stored_lab
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,9 +64,11 @@ def up(
     early: Interpreter | None = None,
 ) -> Up:
     """Bring a lab up as `begin` does, and wait for the rollouts that this starts."""
+    started = time.monotonic()
     done = begin(lab, listener, goals, unwanted, early)
     stuck = () if done.not_ready else rollouts.wait(done.drift.lab)
-    return replace(done, stuck=(*unscheduled(done.drift.lab), *stuck))
+    made = replace(done.drift, lab=stored_lab(lab.name))
+    return replace(done, drift=made, seconds=time.monotonic() - started, stuck=(*unscheduled(made.lab), *stuck))
 
 
 def begin(
@@ -106,20 +108,19 @@ def begin(
         kept = StoredLab(folder(lab.name)).all()
         if not (fresh or kept or named(lab.name)):  # an `up` was killed at its start
             undo.callback(release, lab.name)
+        was = kept[0] if kept and not fresh else None
         wanted = without_terminating(lab)
-        if kept and not fresh:
-            wanted = controllers.first_step(with_made_jobs(wanted, kept[0]), kept[0])
+        wanted = controllers.first_step(with_made_jobs(wanted, was) if was else wanted, was)
         made = Transition(
             wanted, kept, spaces, agents, listener.progress, fresh=fresh, written_by=WrittenBy.NSLAB
         ).run()
         if goals is not None:
             StoredLab(folder(lab.name)).keep_goals(goals)
         undo.pop_all()
-        idle = bool(kept) and not fresh and controllers.are_missing(kept[0])
-        happened = controller_events(kept[0] if kept and not fresh else None, made.drift.lab)
+        idle = bool(was and controllers.are_missing(was))
+        happened = controller_events(was, made.drift.lab)
         keep_controller_events(lab.name, happened, time.time())
         controllers.begin(made.drift.lab)
         left = {one: why for one, why in refused.items() if one in made.drift.others}
-        was = kept[0] if kept and not fresh else None
         drift, seconds = replace(made.drift, idle=idle), time.monotonic() - started
         return Up(drift, fresh, seconds, made.not_ready, made.failed, left, was, made.unready)

@@ -47,8 +47,8 @@ def capture(
 
     It prints a line for each packet, as tcpdump does, with its host and interface, and a comment where NAT rewrote it.
     With --follow, a packet is one line with all its interfaces. With -w it writes all of it into one pcapng file for
-    Wireshark, in which each interface has its name (node1:tunl0). It ends on Ctrl-C, and says whether packets were
-    lost.
+    Wireshark, in which each interface has its name (node1:tunl0). Interfaces that come meanwhile are captured, too. It
+    ends on Ctrl-C, and says whether packets were lost.
 
     Example: nslab capture calico-two-node -w - | wireshark -k -i -
     """
@@ -79,26 +79,23 @@ def _begun(opened: Capturing) -> None:
 
 
 def _write(opened: Capturing, target: BinaryIO, duration: float | None, count: int | None) -> int:
-    from nslab.app.capture import block
-
-    number = 0
+    number = -1  # the file's head is no packet
     with suppress(BrokenPipeError):  # whoever read it has seen enough
-        target.write(opened.head())
-        target.flush()
-        for sighted in opened.packets(duration, count):
-            target.write(block(sighted))
+        for part in opened.blocks(duration, count):
+            target.write(part)
             target.flush()
             number += 1
-    return number
+    return max(number, 0)
 
 
 def _print(opened: Capturing, duration: float | None, count: int | None) -> int:
     """Print the packets; return their number."""
     from nslab.views.packets import line, width
 
-    columns, number = width(one.name for one in opened.interfaces), 0
+    number = 0
     for one in opened.packets(duration, count):
         packet, number = one.packet, number + 1
+        columns = width(one.name for one in opened.interfaces)
         say(
             line(
                 packet.at, one.interface.name, packet.data, ethernet=one.ethernet, outgoing=packet.outgoing,

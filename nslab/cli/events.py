@@ -27,7 +27,8 @@ def events(
     connections as conntrack makes and forgets them, with what NAT does to them; pods and endpoints as the nodes publish
     them. Addresses have the names of pods, nodes and Services. The kernel says no time: what one host tells of its
     interfaces, or of its rules and connections, comes in order; what several hosts tell in one moment may come in any.
-    It ends on Ctrl-C, and says whether the kernel had more to tell than was read in time.
+    It ends on Ctrl-C, and says whether the kernel had more to tell than was read in time. Kubernetes' Events, which
+    kubelets and controllers report, are `nslab get LAB events`.
 
     Example: nslab events calico-two-node
     """

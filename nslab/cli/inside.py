@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
@@ -90,6 +91,9 @@ def logs(
     tail: Annotated[
         int | None, typer.Option("--tail", help="Print only the last N lines; -1: all (default; with -l: 10).")
     ] = None,
+    since: Annotated[
+        str, typer.Option("--since", metavar="DURATION", help="Print only lines that are not older: 5s, 2m, 3h.")
+    ] = "",
     timestamps: Annotated[bool, typer.Option("--timestamps", help="Print each line's time.")] = False,
     previous: Annotated[
         bool, typer.Option("--previous", "-p", help="Print the log of the container's previous run.")
@@ -111,16 +115,29 @@ def logs(
     if follow and len(chosen) > MOST_FOLLOWED:
         most = f"maximum allowed concurrency is {MOST_FOLLOWED}"
         raise UsageError(f"error: you are attempting to follow {len(chosen)} log streams, but {most}")
+    oldest = _oldest(since)
     last = tail if tail is not None else 10 if selector else -1
 
     def lines(of: Pod, each: str) -> Iterator[str]:
         head = f"[pod/{of.name}/{each}] " if prefix else ""
-        for entry in entries(lab, of, each, follow=follow, tail=last, previous=previous):
+        for entry in entries(lab, of, each, follow=follow, tail=last, since=oldest, previous=previous):
             yield f"{head}{f'{entry.timestamp} ' if timestamps else ''}{entry.text}"
 
     streams = [lines(*one) for one in chosen]
     for line in as_they_come(streams) if follow and len(streams) > 1 else chain(*streams):
         raw(line)
+
+
+def _oldest(since: str) -> float:
+    """The time, in seconds since 1970, before which lines are too old; 0: none is."""
+    from nslab.api.duration import duration_fault, duration_seconds
+    from nslab.api.words import quoted
+
+    if not since:
+        return 0.0
+    if fault := duration_fault(since):
+        raise UsageError(f'error: invalid argument {quoted(since)} for "--since" flag: {fault}')
+    return time.time() - duration_seconds(since)
 
 
 def _logged(word: str, second: str | None, selector: str, namespace: str) -> tuple[str, list[Pod]]:
@@ -199,14 +216,21 @@ def _split(host: str, more: Sequence[str], namespace: str) -> tuple[str, str]:
     if not (lab and name):
         from nslab.api.words import shown
 
-        meant = f"{lab}/{host_of(more[0])}" if lab and more else ""
-        advice = f"did you mean {lab}/{more[0]}?" if meant in hosts(meant) else _example(lab or host)
+        advice = f"did you mean {lab}/{more[0]}?" if lab and more and _is_in(lab, more[0]) else _example(lab or host)
         raise UsageError(f"{shown(host)} names no host: write LAB/HOST; {advice}")
     lab = running(lab) or lab
     known = pod_host(namespace, name) if namespace and "/" not in name else host_of(name)
     if "/" in name and f"{lab}/{known}" not in hosts(f"{lab}/{known}"):
         return lab, _first_behind(lab, name, namespace) or known
     return lab, known
+
+
+def _is_in(lab: str, word: str) -> bool:
+    """Whether a word names a host of a running lab, or KIND/NAME of what may have pods there."""
+    from nslab.app.workloads import names_pods
+
+    host = f"{lab}/{host_of(word)}"
+    return host in hosts(host) or bool(names_pods(word) and hosts(f"{lab}/"))
 
 
 def _first_behind(lab: str, word: str, namespace: str) -> str:

@@ -137,7 +137,7 @@ def diff(name: RunningLab, output: Output = Format.TABLE) -> None:
     from nslab.views.changes import changes, mending, standing_still
 
     found = drift_of(name)
-    lines = [*changes(found.lab, found.plan), *standing_still(found.stopped, idle=found.idle)]
+    lines = [*changes(found.lab, found.plan), *standing_still(found.stopped, found.ended, idle=found.idle)]
     if output is not Format.TABLE:
         document({"differences": lines, "commands": mending(found.plan), "unmanaged": found.unmanaged}, output)
     else:

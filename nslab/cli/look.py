@@ -96,6 +96,7 @@ def ps(name: SomeLab = None, output: Output = Format.TABLE) -> None:
     need_root("ps")
     from nslab.app import ps as use
     from nslab.objects.names import host
+    from nslab.views.changes import ended_by
     from nslab.views.pods import columns
 
     if name is None:
@@ -107,6 +108,8 @@ def ps(name: SomeLab = None, output: Output = Format.TABLE) -> None:
         note(
             f"{host(process.ns)}: {process.name} is stopped (process {process.pid}); its last report may be out of date"
         )
+    for node, error in found.ended:
+        note(f"{ended_by(node, error)}; `nslab up {name}` starts it again")
     listing(columns(found.rows) if output is Format.TABLE else found.rows, output, f"{name} has no pods")
     if output is Format.TABLE:
         not_ready({f"{row['namespace']}/{row['name']}": row["why"] for row in found.rows if row["why"]})
@@ -121,13 +124,14 @@ def inspect(
     Example: nslab inspect calico-two-node/node1
     """
     need_root("inspect")
+    from nslab.compiler.addresses import host_used
     from nslab.linux.netlink import inspect
     from nslab.linux.stored_lab import stored_lab
 
     typed, _, name = host.partition("/")
     lab = running(typed) or typed
-    stored_lab(lab)
-    rows = inspect.inspect(lab, [name] if name else [], routes=output is not Format.TABLE)
+    used = host_used(stored_lab(lab), name)
+    rows = inspect.inspect(lab, [used] if name else [], routes=output is not Format.TABLE)
     if name and not rows:
         raise UsageError(f"{lab} has no host {name!r}")
     listing(rows, output)

@@ -195,12 +195,12 @@ def delete(
 
 def scale(
     name: RunningLab,
-    deployment: Annotated[str, typer.Argument(metavar="KIND/NAME", autocompletion=complete.deployments)],
+    objects: Annotated[list[str], typer.Argument(metavar="KIND/NAME…", autocompletion=complete.deployments)],
     replicas: Annotated[int, typer.Option("--replicas", min=0, max=1000, help="The new number of pods.")],
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="Its namespace.")] = "default",
     wait: WaitOption = False,
 ) -> None:
-    """Set the number of a controller's replicas.
+    """Set the number of replicas of controllers.
 
     KIND is deployment, replicaset, replicationcontroller or statefulset. It does not wait for the pods that come or go
     (`nslab ps`, --wait).
@@ -211,7 +211,7 @@ def scale(
     from nslab.app import change
 
     _deferred()
-    _say(change.scale(name, deployment, replicas, namespace, listener(), wait=wait))
+    _say(change.scale(name, objects, replicas, namespace, listener(), wait=wait))
 
 
 def set_(

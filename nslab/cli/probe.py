@@ -53,7 +53,7 @@ def probe(
         if done.services and done.calls:
             _printed_services(done)
         if done.drift.stopped:
-            say("\n" + "\n".join(standing_still(done.drift.stopped, idle=done.drift.idle)))
+            say("\n" + "\n".join(standing_still(done.drift.stopped, done.drift.ended, idle=done.drift.idle)))
     if not done.good:
         raise typer.Exit(1)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from nslab.probes.probe import Kind
     from nslab.trace.hops import Journey
+
+    Packet: TypeAlias = tuple[Kind | None, int]
+    """Its kind, or None for the port's own, and its size in bytes, or 0."""
 
 
 class Shown(StrEnum):
@@ -45,6 +48,10 @@ Aim = Annotated[
 Predict = Annotated[
     bool, typer.Option("--predict", help="Compute it from the lab's desired state: no packet, and no root.")
 ]
+Size = Annotated[
+    int,
+    typer.Option(metavar="BYTES", help="With --udp or --icmp: the size of the IP packet, which no host may fragment."),
+]
 Dumps = Annotated[
     list[Path] | None,
     typer.Option(
@@ -60,6 +67,7 @@ def trace(
     to: Aim = "",
     udp: Annotated[bool, typer.Option("--udp", help="Send a UDP datagram.")] = False,
     icmp: Annotated[bool, typer.Option("--icmp", help="Send an ICMP echo.")] = False,
+    size: Size = 0,
     predict: Predict = False,
     dump: Dumps = None,
     no_reply: Annotated[bool, typer.Option("--no-reply", help="Do not show the reply.")] = False,
@@ -71,9 +79,9 @@ def trace(
 
     It opens a real TCP connection (unless you say otherwise), asks a pod's server for /, resets it, and follows its
     first packet, at every interface and in every chain. It shows what each host did to it, which rule or route caused
-    that, who wrote that, and a command that shows the same. If the packet is lost, it says where and why. It leaves
-    nothing behind but a line in the server's log. It exits with 1 if the packet was not delivered. The page (-o html,
-    or --open) shows the lab's picture, in which the packet walks step by step.
+    that and which accepted it, who wrote them, and a command that shows the same. If the packet is lost, it says where
+    and why. It leaves nothing behind but a line in the server's log. It exits with 1 if the packet was not delivered.
+    The page (-o html, or --open) shows the lab's picture, in which the packet walks step by step.
 
     `--dump DIR` computes the way through real nodes, from their own rules, instead: FROM and TO are addresses or the
     nodes' names, and there is no LAB. `nslab dump-node` says how to take a dump.
@@ -86,7 +94,8 @@ def trace(
     if dump and output is Shown.HTML:
         raise UsageError("a page shows a lab's picture, and dumps of nodes are no lab: -o table or -o json")
     kind = _kind(udp=udp, icmp=icmp)
-    journeys = _dumped(dump, name, sender, to, kind) if dump else _of_lab(name, sender, to, kind, predict=predict)
+    packet = kind, size
+    journeys = _dumped(dump, name, sender, to, packet) if dump else _of_lab(name, sender, to, packet, predict=predict)
     if output is Shown.HTML:
         deliver(_page(name, journeys), ".html", write=write, opened=opened)
     elif output is not Shown.TABLE:
@@ -112,17 +121,17 @@ def _exit(journeys: Sequence[Journey]) -> None:
         raise typer.Exit(1)
 
 
-def _of_lab(name: str, sender: str, to: str, kind: Kind | None, *, predict: bool) -> Sequence[Journey]:
+def _of_lab(name: str, sender: str, to: str, packet: Packet, *, predict: bool) -> Sequence[Journey]:
     if not to:
         raise UsageError("say what to trace: nslab trace LAB FROM TO[:PORT]")
     if predict:
         from nslab.app.predict import predict as compute
 
-        return compute(name, sender, to, kind)
+        return compute(name, sender, to, *packet)
     need_root("trace")
     from nslab.app.trace import trace as follow
 
-    return [follow(name, sender, to, kind)]
+    return [follow(name, sender, to, *packet)]
 
 
 def _page(name: str, journeys: Sequence[Journey]) -> str:
@@ -153,14 +162,14 @@ def _print_all(journeys: Sequence[Journey], *, reply: bool) -> None:
             say(line)
 
 
-def _dumped(dumps: Sequence[Path], sender: str, to: str, more: str, kind: Kind | None) -> Sequence[Journey]:
+def _dumped(dumps: Sequence[Path], sender: str, to: str, more: str, packet: Packet) -> Sequence[Journey]:
     if more:
         raise UsageError("--dump stands for LAB: nslab trace --dump DIR FROM TO:PORT")
     if not to:
         raise UsageError(f"say where it goes: nslab trace --dump DIR {sender} TO:PORT")
     from nslab.app.dumps import dumped_hosts, trace_dumps
 
-    return trace_dumps(dumped_hosts(dumps), sender, to, kind)
+    return trace_dumps(dumped_hosts(dumps), sender, to, *packet)
 
 
 def dump_node() -> None:

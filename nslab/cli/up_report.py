@@ -56,11 +56,15 @@ def print_up(done: Up, *, guide: bool, given: Collection[str] = ()) -> None:
         say(f"{title(lab)}; up in {done.seconds:.2f} s, {len(drift.plan)} steps")
     elif edited := edits(done.was, lab, given) if done.was else []:
         say(f"{lab.name}: changed in {done.seconds:.2f} s, {len(drift.plan)} steps")
-        bullets([*edited, *standing_still(drift.stopped, idle=drift.idle)], 20, "more changes")
+        bullets([*edited, *standing_still(drift.stopped, drift.ended, idle=drift.idle)], 20, "more changes")
         bullets(delta(drift.plan), 20, "more lines")
     elif drift.plan or drift.stopped or drift.idle:
         say(f"{lab.name}: mended in {done.seconds:.2f} s")
-        bullets([*standing_still(drift.stopped, idle=drift.idle), *changes(lab, drift.plan)], 20, "more differences")
+        bullets(
+            [*standing_still(drift.stopped, drift.ended, idle=drift.idle), *changes(lab, drift.plan)],
+            20,
+            "more differences",
+        )
     else:
         say(f"{lab.name} is as it should be ({count(lab)})")
     print_unmanaged(drift.others, "not nslab's, left alone")

@@ -29,7 +29,7 @@ VERBS: dict[str, tuple[str, str]] = {
     ),
     "apply": ("objects.apply", "Create or change objects of a running lab, as `kubectl apply` does."),
     "delete": ("objects.delete", "Delete objects of a running lab, by KIND/NAME or by file."),
-    "scale": ("objects.scale", "Set the number of a controller's replicas."),
+    "scale": ("objects.scale", "Set the number of replicas of controllers."),
     "set": ("objects.set_", "Change a setting of a running lab, and show what changed in the kernel."),
     "cni": ("cni.cni", "Wire the pods of a lab with CNI plugins."),
     "render": ("render.render", "Print what kube-proxy would write for a manifest's Services on a node."),

@@ -30,6 +30,22 @@ def pod_netns(lab: Lab, pod: Pod) -> str:
     return names.netns(lab.name, names.pod_host(pod.namespace, pod.name))
 
 
+def network_host(pod: Pod) -> str:
+    """The host whose network a pod's containers use: the pod itself; with hostNetwork, its node."""
+    return pod.node if pod.host_network else names.pod_host(pod.namespace, pod.name)
+
+
+def host_used(lab: Lab, host: str) -> str:
+    """The host whose network a host of a lab uses, as `network_host` has it."""
+    pods = (pod for pod in lab.pods if pod.host_network)
+    return next((pod.node for pod in pods if names.pod_host(pod.namespace, pod.name) == host), host)
+
+
+def networked(lab: Lab, node: Node) -> list[Pod]:
+    """A node's pods that have a network of their own: all but those with hostNetwork."""
+    return [pod for pod in lab.pods if pod.node == node.name and not pod.host_network]
+
+
 def pod_mac(lab: Lab, pod: Pod) -> str:
     """The link-layer address of a pod's eth0."""
     return names.mac(lab.name, pod.namespace, pod.name)
@@ -48,7 +64,7 @@ def tunnel_address(lab: Lab, node: Node) -> IPv4Address | None:
 def blocks(lab: Lab, node: Node) -> list[IPv4Network]:
     """The blocks that a node has claimed: its first one, and each in which one of its pods has an address."""
     size = max(CALICO_BLOCK, node.pod_cidr.prefixlen)
-    used = [address_of(pod) for pod in lab.pods if pod.node == node.name]
+    used = map(address_of, networked(lab, node))
     claimed = {IPv4Network((address, size), strict=False) for address in (node.pod_cidr.network_address, *used)}
     return sorted(claimed)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from nslab.compiler.addresses import pod_netns, tunnel_address
+from nslab.compiler.addresses import networked, pod_netns, tunnel_address
 from nslab.compiler.networks import network
 from nslab.dataclass import replace
 from nslab.errors import UsageError
@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 def assign_addresses(lab: Lab) -> Lab:
     """The lab with an address for every pod; pods that have one keep it, so a new pod renumbers no other.
 
-    A pod gets the address it requests, else the one it had (its status), else the next from its node's allocator.
+    A pod gets the address it requests, else the one it had (its status), else the next from its node's allocator; with
+    hostNetwork its node's.
     Raises UsageError when a node has no address left.
     """
     chosen: dict[tuple[str, str], IPv4Address] = {}
     last = dict(lab.last_reserved)
     requested = {pod.requested for pod in lab.pods}
     for node in lab.nodes:
-        pods = [pod for pod in lab.pods if pod.node == node.name]
+        pods = networked(lab, node)
         fixed = {pod: _fixed(lab, pod, node, requested) for pod in pods}
         free = _free(lab, node, last.get(node.name), {address for address in fixed.values() if address})
         for pod, address in fixed.items():
@@ -36,7 +37,11 @@ def assign_addresses(lab: Lab) -> Lab:
                 chosen[pod.namespace, pod.name] = address
             else:
                 chosen[pod.namespace, pod.name] = last[node.name] = _next(free, node)
-    placed = tuple(replace(pod, assigned=chosen[pod.namespace, pod.name]) for pod in lab.pods)
+    nodes = {node.name: node.address for node in lab.nodes}
+    placed = tuple(
+        replace(pod, assigned=nodes[pod.node] if pod.host_network else chosen[pod.namespace, pod.name])
+        for pod in lab.pods
+    )
     last_reserved = tuple(last.items()) if network(lab).REMEMBERS else ()
     held = {*chosen.values()}
     released = () if network(lab).REMEMBERS else tuple(address for address in lab.released if address not in held)
@@ -65,7 +70,7 @@ def adopted(lab: Lab, given: Mapping[str, IPv4Address]) -> Lab:
     """The lab with the addresses that CNI plugins gave its pods, by network namespace. UsageError for a duplicate."""
     pods = tuple(replace(pod, assigned=given.get(pod_netns(lab, pod), pod.assigned)) for pod in lab.pods)
     owners: dict[IPv4Address | None, Pod] = {}
-    for pod in pods:
+    for pod in (one for one in pods if not one.host_network):
         other = owners.setdefault(pod.assigned, pod)
         if other is not pod:
             raise UsageError(

@@ -33,7 +33,7 @@ def pods(lab: Lab) -> Iterator[KernelObject]:
     for node in lab.nodes:
         for pod in lab.pods:
             if pod.node == node.name:
-                if _binds_low_ports(pod):
+                if not pod.host_network and _binds_low_ports(pod):
                     # containerd and Docker set it in every pod; here only where a container needs it.
                     path = "net/ipv4/ip_unprivileged_port_start"
                     yield Sysctl(pod_netns(lab, pod), path, "0", "1024", by=_RUNTIME)
@@ -59,12 +59,13 @@ def sandbox(lab: Lab, pod: Pod, around: Surroundings | None = None) -> Sandbox:
         namespace=pod.namespace,
         pod=pod.name,
         uid=pod.uid,
-        hostname=pod.hostname or pod.name,
+        hostname=pod.uts_name,
         address=address_of(pod),
         share_pid=pod.share_process_namespace,
         resolv_conf=resolv_conf(lab, pod),
         domain=domain(pod),
         aliases=aliases(pod),
+        host_network=pod.host_network,
         asked=repr(pod.mounted) if pod.mounted else "",
         volumes=volumes.volumes(around or Surroundings(lab), pod) if pod.mounted else (),
         by=_KUBELET,
@@ -101,7 +102,6 @@ def workload(lab: Lab, pod: Pod, container: Container, around: Surroundings | No
         grace=float(pod.grace),
         init=kind(pod, container),
         after=after(pod, container),
-        behind=pod.behind,
         lifecycle=tuple((name, action) for name, hook in container.lifecycle if (action := check(container, hook))),
         security=rights(pod, container),
         limits=Limits(container.limits.memory, container.limits.storage),

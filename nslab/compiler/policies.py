@@ -21,7 +21,7 @@ def cluster(lab: Lab, *, ended: bool = False) -> Cluster:
     """What all nodes of a lab, whose pods have addresses, have in common. `ended`: with the pods that have ended."""
     return Cluster(
         policy_views.network_policies(lab.others),
-        tuple(workload(pod) for pod in lab.pods if ended or not pod.finished),
+        tuple(workload(pod) for pod in lab.pods if not pod.host_network and (ended or not pod.finished)),
         policy_views.namespaces(lab.others),
         (str(lab.networks.pods),),
     )

@@ -9,7 +9,10 @@ import hashlib
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
+from nslab.api.pod_types import Protocol
 from nslab.compiler.addresses import address_of
+from nslab.lab.host_ports import PortsInUse, destination, is_ipv4
+from nslab.lab.network_rules import RULES
 from nslab.objects import names
 from nslab.objects.iptables import Chain, Jump
 
@@ -52,20 +55,26 @@ def host_ports(lab: Lab, node: Node, network: str, masked: int) -> Iterator[Kern
 
 
 def owners(lab: Lab, node: Node) -> list[tuple[Pod, list[ContainerPort]]]:
-    """The node's pods with host ports, and the ports that each has; no port has two owners."""
-    found: list[tuple[Pod, list[ContainerPort]]] = []
-    taken: set[tuple[int, str]] = set()
-    for pod in lab.pods:
-        if pod.node != node.name or pod.finished:
-            continue
-        free: list[ContainerPort] = []
-        for port in (port for container in pod.containers for port in container.ports if port.host_port):
-            if (port.host_port, port.protocol) not in taken:
-                taken.add((port.host_port, port.protocol))
-                free.append(port)
-        if free:
-            found.append((pod, free))
-    return found
+    """The node's pods with host ports, and the ports that each has; no port has two owners. None has hostNetwork."""
+    ports = PortsInUse()
+    given = [(pod, ports.take(pod, node.name)) for pod in lab.pods if pod.node == node.name]
+    mapped = [(pod, [*filter(is_ipv4, mine)]) for pod, mine in given if not pod.host_network]
+    return [(pod, mine) for pod, mine in mapped if mine]
+
+
+def new_udp_ports(before: Lab, after: Lab) -> list[tuple[str, int]]:
+    """The UDP host ports, each with its node's namespace, that lead to pods which had not been there."""
+    return sorted((ns, port) for ns, port, _ in _udp_ports(after) - _udp_ports(before))
+
+
+def _udp_ports(lab: Lab) -> set[tuple[str, int, str]]:
+    return {
+        (names.netns(lab.name, node.name), port.host_port, container_id(lab, pod))
+        for node in lab.nodes
+        for pod, ports in owners(lab, node)
+        for port in ports
+        if port.protocol is Protocol.UDP and RULES[lab.plugin].host_ports
+    }
 
 
 def container_id(lab: Lab, pod: Pod) -> str:
@@ -90,7 +99,8 @@ def _forwarded(pod: Pod, ports: Sequence[ContainerPort], masked: int) -> Iterato
     own = IPv4Network((address_of(pod), masked), strict=False)
     for port in ports:
         protocol = str(port.protocol).lower()
-        match = f"-p {protocol} -m {protocol} --dport {port.host_port}"
+        only = destination(port)
+        match = f"{f'-d {only}/32 ' if only else ''}-p {protocol} -m {protocol} --dport {port.host_port}"
         for source in (own, "127.0.0.1/32"):
             yield f"-s {source} {match} -j {_MARK}"
         yield f"{match} -j DNAT --to-destination {address_of(pod)}:{port.port}"

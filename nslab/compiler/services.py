@@ -108,9 +108,8 @@ def _taken_by(service: model.ServiceInfo) -> set[str]:
 
 
 def watched(lab: Lab) -> bool:
-    """Whether the lab needs an API server: it has Services, components that watch, or pods that wait."""
-    watching = lab.proxy_mode is not ProxyMode.NONE or network(lab).AGENT
-    return bool(lab.services or watching or any(pod.behind for pod in lab.pods))
+    """Whether the lab needs an API server: it has Services, or components that watch."""
+    return bool(lab.services or lab.proxy_mode is not ProxyMode.NONE or network(lab).AGENT)
 
 
 def proxy_of(lab: Lab, node: Node, host: HostFeatures, resolved: Iterable[model.ServiceInfo]) -> model.Proxy:

@@ -21,21 +21,24 @@ from nslab.controllers.rollout import (
     ordinal,
     partition,
 )
+from nslab.controllers.scaling import new_sizes, resized, template_hash_of
 from nslab.dataclass import replace
 from nslab.lab.history import earlier_replica_sets
 from nslab.lab.jobs import JOB
 from nslab.lab.network_rules import RULES
 from nslab.lab.node_selector import admitted, labelled
 from nslab.lab.replica_sets import revision
+from nslab.lab.scheduling import with_free_ports
 from nslab.lab.status import renamed
 from nslab.lab.termination import key
-from nslab.lab.types import DAEMON_SET, TEMPLATE_HASH
+from nslab.lab.types import DAEMON_SET
 from nslab.lab.views import owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from nslab.api.pod_types import Pod
+    from nslab.controllers.rollout import Decision
     from nslab.lab.types import Controller, Lab, Node
 
     Report = Mapping[str, Mapping[str, Any]]
@@ -48,11 +51,11 @@ def stepped(new: Lab, kept: Lab, report: Report, now: float) -> Lab:
     `new`: with all their pods, of their present templates; `kept`: as it is; `report`: of its nodes, by NAMESPACE/NAME
     (`ready`, and `since` when); `now`: in seconds since 1970.
     """
-    before = {one.owner_name for one in kept.controllers}
+    before = {one.owner_name: one for one in (*filter(is_ordered, new.controllers), *kept.controllers)}
     targets, existing, leaving = by_owner(new.all_pods), by_owner(kept.all_pods), _leaving(kept)
     times = Counter(kept.replaced)
     deleted = {one for one, number in Counter(new.replaced).items() if number > times[one]}
-    pods: dict[str, Sequence[Pod]] = {}
+    pods: dict[str, list[Pod]] = {}
     replaced = list(new.replaced)
     for one in new.controllers:
         owner = one.owner_name
@@ -61,17 +64,20 @@ def stepped(new: Lab, kept: Lab, report: Report, now: float) -> Lab:
             mine = existing.get(owner, [])
             stay = [pod for pod in mine if name(pod) not in deleted]
             stay += _successors(one, [pod for pod in mine if name(pod) in deleted], mine, new)
-            if is_ordered(one):
-                stay = _scaled_down(one, stay, target, leaving.get(owner, ()), report, now)
-            else:
-                stay = _wanted(one, stay, target)
             there = _replicas(one, stay, report, now)
-            pods[owner], ended = _pods(one, there, target, leaving.get(owner, ()))
-            replaced += ended
+            there, decision = _decided(one, before[owner], there, target, leaving.get(owner, ()))
+            pods[owner] = [*_pods(one, there, target, decision), *_again(one, decision.again, mine, new)]
+            replaced += map(name, decision.end)
     every = _in_order(new, pods)
     placed, pending = (tuple(pod for pod in every if bool(pod.node) is on_a_node) for on_a_node in (True, False))
     made = _within_room(replace(new, pods=placed, pending=pending, replaced=tuple(replaced)), kept)
+    made = with_free_ports(made, kept)
     return replace(made, replica_sets=(*earlier_replica_sets(made, kept),))
+
+
+def begun(lab: Lab) -> Lab:
+    """The lab as its controllers begin to make it where nothing is yet. `lab`: with all their pods."""
+    return stepped(lab, replace(lab, controllers=(), pods=(), pending=(), replica_sets=()), {}, 0.0)
 
 
 def wakes(lab: Lab, report: Report, now: float) -> float:
@@ -145,19 +151,30 @@ def _replicas(controller: Controller, pods: Iterable[Pod], report: Report, now: 
     return [Replica(pod, is_updated(pod, label), is_available(pod, controller, report, now)) for pod in pods]
 
 
-def _pods(
-    controller: Controller, there: Sequence[Replica], target: Mapping[Key, Pod], leaving: Collection[Pod]
-) -> tuple[list[Pod], list[str]]:
-    """A controller's pods after the step, and the names of those that it replaces."""
+def _decided(
+    one: Controller, was: Controller, there: list[Replica], target: Mapping[Key, Pod], leaving: Collection[Pod]
+) -> tuple[list[Replica], Decision]:
+    """The existing pods that a controller still wants, and what it does next. `was`: how it was before."""
+    wanted = _scaled_down(there, target, leaving) if is_ordered(one) else _wanted(one, there, target)
+    missing = _missing(wanted, target)
+    if sizes := new_sizes(one, was, there):
+        return wanted, resized(sizes, wanted, missing)
+    return wanted, decide(one, wanted, missing, leaving)
+
+
+def _missing(there: Iterable[Replica], target: Mapping[Key, Pod]) -> list[Pod]:
     known = {key(one.pod) for one in there}
-    missing = [pod for one, pod in target.items() if one not in known]
-    decision = decide(controller, there, missing, leaving)
-    ends = {key(pod) for pod in decision.end}
+    return [pod for one, pod in target.items() if one not in known]
+
+
+def _pods(controller: Controller, there: Sequence[Replica], target: Mapping[Key, Pod], decided: Decision) -> list[Pod]:
+    """A controller's pods after the step."""
+    ends = {key(pod) for pod in decided.end}
     stay = {key(one.pod): _as_wanted(one, target) for one in there if key(one.pod) not in ends}
-    stay |= {key(pod): pod for pod in decision.make}
+    stay |= {key(pod): pod for pod in decided.make}
     others = [one for one in stay if one not in target]
     order = (*target, *others) if controller.kind == "StatefulSet" else (*others, *target)
-    return [stay[one] for one in order if one in stay], [name(pod) for pod in decision.end]
+    return [stay[one] for one in order if one in stay]
 
 
 def _as_wanted(one: Replica, target: Mapping[Key, Pod]) -> Pod:
@@ -165,38 +182,24 @@ def _as_wanted(one: Replica, target: Mapping[Key, Pod]) -> Pod:
     return target.get(key(one.pod), one.pod) if one.updated else one.pod
 
 
-def _wanted(controller: Controller, pods: list[Pod], target: Mapping[Key, Pod]) -> list[Pod]:
+def _wanted(controller: Controller, pods: list[Replica], target: Mapping[Key, Pod]) -> list[Replica]:
     """The existing pods without those that scaling down, or a node's new labels, have taken away."""
     if controller.kind == DAEMON_SET:
         nodes = {pod.node for pod in target.values()}
-        return [pod for pod in pods if pod.node in nodes]
+        return [one for one in pods if one.pod.node in nodes]
     if controller.kind == "Deployment":
-        label = revision(controller)
-        return [pod for pod in pods if key(pod) in target or not is_updated(pod, label)]
+        return [one for one in pods if key(one.pod) in target or not one.updated]
     if controller.kind == "StatefulSet":
-        return [pod for pod in pods if key(pod) in target]
+        return [one for one in pods if key(one.pod) in target]
     surplus = max(0, len(pods) - controller.replicas)
-    gone = [key(pod) for pod in reversed(pods) if key(pod) not in target][:surplus]
-    return [pod for pod in pods if key(pod) not in gone]
+    gone = [key(one.pod) for one in reversed(pods) if key(one.pod) not in target][:surplus]
+    return [one for one in pods if key(one.pod) not in gone]
 
 
-def _scaled_down(
-    controller: Controller,
-    pods: list[Pod],
-    target: Mapping[Key, Pod],
-    leaving: Collection[Pod],
-    report: Report,
-    now: float,
-) -> list[Pod]:
-    """The existing pods of a StatefulSet without the last surplus one, if it may end now.
-
-    A surplus pod that waits for the one before it goes at once: a cluster has not made it yet.
-    """
-    begun = [pod for pod in pods if key(pod) in target or report.get(name(pod), {}).get("phase") != "Pending"]
-    there = _replicas(controller, begun, report, now)
-    missing = [pod for one, pod in target.items() if one not in {key(pod) for pod in begun}]
-    last = last_surplus(there, {pod.name for pod in target.values()}, [*missing, *leaving])
-    return [pod for pod in begun if pod != last]
+def _scaled_down(pods: list[Replica], target: Mapping[Key, Pod], leaving: Collection[Pod]) -> list[Replica]:
+    """The existing pods of a StatefulSet without the last surplus one, if it may end now."""
+    last = last_surplus(pods, {pod.name for pod in target.values()}, [*_missing(pods, target), *leaving])
+    return [one for one in pods if one.pod != last]
 
 
 def _successors(controller: Controller, deleted: list[Pod], mine: list[Pod], new: Lab) -> list[Pod]:
@@ -210,11 +213,16 @@ def _successors(controller: Controller, deleted: list[Pod], mine: list[Pod], new
         old = [pod for pod in deleted if ordinal(pod) < keep and not is_updated(pod, label)]
         return [_fresh(renamed(pod, pod.name, new)) for pod in old]
     old = [pod for pod in deleted if controller.kind == "Deployment" and not is_updated(pod, label)]
+    return _again(controller, old, mine, new)
+
+
+def _again(deployment: Controller, old: Iterable[Pod], mine: Iterable[Pod], new: Lab) -> list[Pod]:
+    """Further pods as these, with names of their own. `mine`: all that the Deployment has had."""
     taken = {pod.name for pod in mine} | {one.partition("/")[2] for one in new.replaced}
     made = []
     for pod in old:
-        hashed = dict(pod.labels).get(TEMPLATE_HASH, "")
-        base, seed = f"{controller.name}-{hashed}-", f"{controller.namespace}/{controller.name}/{hashed}"
+        hashed = template_hash_of(pod)
+        base, seed = f"{deployment.name}-{hashed}-", f"{deployment.namespace}/{deployment.name}/{hashed}"
         names = (generated(base, f"{seed}/{number}") for number in count())
         chosen = next(one for one in names if one not in taken)
         taken.add(chosen)
@@ -241,12 +249,14 @@ def _in_order(new: Lab, pods: Mapping[str, Sequence[Pod]]) -> list[Pod]:
 
 def _within_room(lab: Lab, kept: Lab) -> Lab:
     """The lab without new pods of controllers for which their nodes have no addresses yet."""
-    had = {key(pod): pod.node for pod in kept.pods}
+    had = {key(pod): pod.node for pod in kept.pods if not pod.host_network}
     rooms = {one.name: _room(lab, one) for one in lab.nodes}
-    load = Counter(had.values()) + Counter(pod.node for pod in lab.pods if key(pod) not in had and not pod.owner)
+    load = Counter(had.values()) + Counter(
+        pod.node for pod in lab.pods if key(pod) not in had and not (pod.owner or pod.host_network)
+    )
     stay, rolling = [], frozenset[str]()
     for pod in lab.pods:
-        if key(pod) not in had and pod.owner:
+        if key(pod) not in had and pod.owner and not pod.host_network:
             load[pod.node] += 1
             if load[pod.node] > rooms[pod.node]:
                 rolling = rolling or _rolling(lab)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nslab.lab.types import DAEMON_SET
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from nslab.api.pod_types import Pod
     from nslab.lab.types import Controller
@@ -37,10 +37,11 @@ class Replica(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """The pods to make, and those to end."""
+    """The pods to make, those to end, and those of earlier templates of which there is to be one more each."""
 
     make: tuple[Pod, ...] = ()
     end: tuple[Pod, ...] = ()
+    again: tuple[Pod, ...] = ()
 
 
 def decide(
@@ -58,7 +59,7 @@ def decide(
         return Decision(tuple(missing[: max(0, controller.replicas - len(there))]))
     if controller.document["spec"].get("paused"):
         return Decision(tuple(missing[: max(0, controller.replicas - len(there))]) if _is_settled(there) else ())
-    if _strategy(controller, "strategy").get("type") == "Recreate":
+    if is_recreating(controller):
         return _recreate(there, missing, leaving)
     return _rolling(controller, there, missing)
 
@@ -73,10 +74,22 @@ def is_rolling(controller: Controller, there: Sequence[Replica]) -> bool:
     return not (controller.kind == DAEMON_SET and _on_delete(controller))
 
 
+def is_recreating(deployment: Controller) -> bool:
+    """Whether a Deployment ends all pods of an earlier template before it makes new ones."""
+    return bool(_strategy(deployment, "strategy").get("type") == "Recreate")
+
+
 def is_ordered(controller: Controller) -> bool:
     """Whether a StatefulSet starts and ends its pods one after the other."""
     spec = controller.document["spec"]
     return controller.kind == "StatefulSet" and spec.get("podManagementPolicy") != "Parallel"
+
+
+def next_in_order(there: Iterable[Replica], missing: Iterable[Pod], leaving: Iterable[Pod]) -> tuple[Pod, ...]:
+    """The pod that an ordered StatefulSet makes next: the first one missing, once all before it are available."""
+    first = min(missing, key=ordinal, default=None)
+    waited = {ordinal(one.pod) for one in there if not one.available} | {ordinal(pod) for pod in leaving}
+    return (first,) if first and all(number > ordinal(first) for number in waited) else ()
 
 
 def last_surplus(there: Sequence[Replica], names: Collection[str], others: Collection[Pod]) -> Pod | None:
@@ -165,6 +178,8 @@ def _stateful_set(
     """The last of the old pods, one after the other, once all are available; in its place comes one of its name."""
     names = {pod.name for pod in leaving}
     make = tuple(pod for pod in missing if pod.name not in names)
+    if is_ordered(controller):
+        make = next_in_order(there, missing, leaving)
     unavailable = len(missing) + sum(not one.available for one in there)
     if _on_delete(controller) or (is_ordered(controller) and (unavailable or len(there) > controller.replicas)):
         return Decision(make)

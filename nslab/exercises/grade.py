@@ -122,7 +122,7 @@ def _as_expected(expect: Expect, outcome: Outcome) -> bool:
 
 def _who(ask: Ask, lab: Lab, tries: Sequence[Try]) -> Failure | None:
     """The fault if the wrong endpoints answered, or unevenly; else None."""
-    names = {pod_host(pod.namespace, pod.name): pod.hostname or pod.name for pod in lab.pods}
+    names = {pod_host(pod.namespace, pod.name): pod.uts_name for pod in lab.pods}
     host = target(lab, ask.target).host
     expected = [names[name] for name in ask.answers or ((host,) if host in names else ())]
     answered = [one.hostname for one in tries if one.hostname]

@@ -20,10 +20,8 @@
 from __future__ import annotations
 
 import hashlib
-import heapq
 import json
 import uuid
-from collections import Counter
 from ipaddress import IPv4Address, IPv4Network
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -34,9 +32,9 @@ from nslab.dataclass import replace
 from nslab.lab import views
 from nslab.lab.addons import add_dns
 from nslab.lab.mirroring import mirror
-from nslab.lab.node_selector import admitted, labelled
 from nslab.lab.policy_views import is_policy, set_defaults
-from nslab.lab.replicas import expand, restored
+from nslab.lab.replicas import expand
+from nslab.lab.scheduling import schedule
 from nslab.lab.types import ONE_NUMBER, Plugin, ProxyMode, Scheduler
 from nslab.policy.model import DEFAULT_DATAPLANE
 
@@ -60,14 +58,15 @@ REQUEST = "cni.projectcalico.org/ipAddrs"
 def complete(found: Documents, *, expanded: bool = False) -> None:
     """Fill in missing fields in place; a field stays missing if its range has no free value.
 
-    `expanded`: the pods of controllers are among the objects, and stay as they are.
+    `expanded`: the pods of controllers are among the objects. All pods stay as they are, and those that wait wait.
     """
     _settings(found.lab)
     _machine_addresses(found.lab)
     _pod_cidrs(found.lab)
     add_dns(found)
     complete_objects(found, expanded=expanded)
-    _schedule(found)
+    if not expanded:
+        schedule(found)
 
 
 def complete_objects(found: Documents, *, expanded: bool = False) -> None:
@@ -86,13 +85,15 @@ def complete_objects(found: Documents, *, expanded: bool = False) -> None:
         one.view = views.controller(one)
     for one in found.pods:
         one.view = views.pod(one.value)
-    (restored if expanded else expand)(found)
+    if not expanded:
+        expand(found)
     targets = _targets(found)
     for one in found.pods:
         pod: Pod = one.view
         one.view = replace(
             images.played(pod, _sent_to(pod, targets)),
-            requested=requested(pod),
+            requested=None if pod.host_network else requested(pod),
+            document=with_host_ports(pod.document) if pod.host_network else pod.document,
             hostname=pod.hostname or host_name(pod.name),
             uid=pod.uid or uid(found.lab.name, pod.namespace, pod.name, found.lab.replaced),
         )
@@ -142,6 +143,20 @@ def requested(pod: Pod) -> IPv4Address | None:
                 return None
     except (ValueError, RecursionError):
         return None
+
+
+def with_host_ports(document: dict[str, Any]) -> dict[str, Any]:
+    """A pod's document with the hostPort of each port that has none: with hostNetwork, the same number."""
+    spec = document["spec"]
+    listed = {name: [_on_host(one) for one in spec[name]] for name in ("containers", "initContainers") if name in spec}
+    return {**document, "spec": {**spec, **listed}}
+
+
+def _on_host(container: dict[str, Any]) -> dict[str, Any]:
+    ports = [
+        {**one, "hostPort": one.get("hostPort") or one.get("containerPort", 0)} for one in container.get("ports", ())
+    ]
+    return {**container, "ports": ports} if ports else container
 
 
 def host_name(pod: str) -> str:
@@ -211,41 +226,3 @@ def _pod_cidrs(lab: LabDocument) -> None:
         if at + size - 1 <= end:
             node["podCIDR"] = str(IPv4Network((at, length)))
         at += size
-
-
-def _schedule(found: Documents) -> None:
-    """Assign nodes to pods without one: by requested address, else by labels, the fewest pods, the first node.
-
-    A pod that no node admits has none.
-    """
-    waiting, nodes = [one for one in found.pods if not one.view.node], found.lab.nodes
-    if not waiting or not nodes:
-        return
-    for one in waiting:
-        if address := one.view.requested or one.view.assigned:
-            holders = (node.name for node in nodes if node.pod_cidr and address in node.pod_cidr)
-            one.view = replace(one.view, node=next(holders, ""))
-    rooms = [room(found.lab, node.pod_cidr) for node in nodes]
-    load = Counter(one.view.node for one in found.pods)
-    room_of = dict(zip((node.name for node in nodes), rooms, strict=True))
-    known = labelled(nodes)
-    for one in waiting:
-        if (one.view.node_selector or one.view.node_affinity) and not one.view.node:
-            names = admitted(one.view, known)
-            if not names:
-                continue
-            least = min(names, key=lambda name: (load[name] >= room_of[name], load[name]))
-            one.view = replace(one.view, node=least)
-            load[least] += 1
-    queue = [(load[node.name] >= rooms[i], load[node.name], i) for i, node in enumerate(nodes)]
-    heapq.heapify(queue)
-    for one in waiting:
-        if not (one.view.node or one.view.node_selector or one.view.node_affinity):
-            _, count, index = queue[0]
-            one.view = replace(one.view, node=nodes[index].name)
-            heapq.heapreplace(queue, (count + 1 >= rooms[index], count + 1, index))
-
-
-def room(lab: LabDocument, cidr: IPv4Network | None) -> int:
-    """The number of pods for which a podCIDR has addresses."""
-    return cidr.num_addresses - len(lab.rules.reserved(cidr, lab.encapsulation)) if cidr else 0

@@ -110,11 +110,13 @@ def pod(one: Pod) -> dict[str, Any]:
     conditions = [each for each in value.get("status", {}).get("conditions", ()) if each.get("type") != "Ready"]
     conditions += [] if one.ready else [{"type": "Ready", "status": "False"}]
     status |= present({"podIP": str(one.assigned or ""), "conditions": conditions})
+    # A pod may wait that has been on a node.
+    spec = {field: given for field, given in value.get("spec", {}).items() if one.node or field != "nodeName"}
     return {
         **value,
         "metadata": {**value.get("metadata", {}), "name": one.name, "namespace": one.namespace, "uid": one.uid}
         | present({"deletionTimestamp": termination.timestamp(one.deletion)}),
-        "spec": {**value.get("spec", {}), **present({"nodeName": one.node})},
+        "spec": {**spec, **present({"nodeName": one.node})},
         **present({"status": status}),
     }
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nslab.lab.replica_sets import replica_set, template_hash
+from nslab.lab.pod_template import template_hash
+from nslab.lab.replica_sets import replica_set
 from nslab.lab.types import TEMPLATE_HASH
 
 if TYPE_CHECKING:

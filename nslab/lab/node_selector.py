@@ -61,10 +61,3 @@ def admits(pod: Pod, name: str, found: Labels) -> bool:
     return matches(selector(pod), found) and (
         not pod.node_affinity or any(term.matches(name, found) for term in pod.node_affinity)
     )
-
-
-def unschedulable(nodes: int) -> str:
-    """The scheduler's message about a pod that none of so many nodes admits."""
-    none = f"0/{nodes} nodes are available:"
-    why = f"{none} {nodes} node(s) didn't match Pod's node affinity/selector. no new claims to deallocate"
-    return f"{why}, preemption: {none} {nodes} Preemption is not helpful for scheduling."

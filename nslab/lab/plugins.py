@@ -14,7 +14,6 @@ from nslab.lab.network_rules import RULES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.errors import FieldPath
     from nslab.lab.lab_document import LabDocument
     from nslab.lab.stream import Documents
     from nslab.lab.types import Lab, Node
@@ -108,7 +107,6 @@ def plugins(found: Documents) -> Iterator[FieldError]:
             yield FieldError(lab.place("cni", "plugin"), text)
         return
     yield from dict.fromkeys(_config_faults(lab))
-    yield from _host_ports(found)
 
 
 def _config_faults(lab: LabDocument) -> Iterator[FieldError]:
@@ -124,52 +122,3 @@ def _config_faults(lab: LabDocument) -> Iterator[FieldError]:
         except WrongConfigError as wrong:
             for fault in wrong.faults:
                 yield FieldError(lab.place("cni", field), f"spec.cni.{field}: {shown(conf or 'config')}: {fault}")
-
-
-def _host_ports(found: Documents) -> Iterator[FieldError]:
-    """Each host port of a node has one owner: a real scheduler would not place a second pod there."""
-    seen: dict[tuple[str, int, str], FieldPath] = {}
-    for path, node, port, protocol, _ in _declared(found):
-        first = seen.setdefault((node, port, protocol), path)
-        if first != path:
-            yield FieldError(path, f"two pods of {shown(node)} want its port {port}/{protocol}", first=first)
-
-
-def _declared(found: Documents) -> Iterator[tuple[FieldPath, str, int, str, str]]:
-    """Every hostPort of a pod: its path, the node, the port and its protocol, the pod (NAMESPACE/NAME)."""
-    for one in found.pods:
-        pod = one.view
-        for index, container in enumerate(pod.containers):
-            for place, port in enumerate(container.ports):
-                if port.host_port:
-                    path = (*one.path, "spec", "containers", index, "ports", place, "hostPort")
-                    yield path, pod.node, port.host_port, str(port.protocol), f"{pod.namespace}/{pod.name}"
-
-
-def idle_host_ports(found: Documents) -> Iterator[FieldError]:
-    """The host ports that no plugin maps, and those that another pod has: they would silently do nothing."""
-    by_exec = found.lab.rules.by_exec
-    if found.lab.rules.host_ports:
-        yield from _taken_host_ports(found)
-        return
-    if by_exec and '"portMappings"' in found.lab.cni.get("config", ""):
-        return
-    missing = "it needs cni plugin: calico or flannel, or exec with portmap among its plugins"
-    if by_exec:
-        missing = "no plugin has the capability portMappings (portmap would)"
-    for path, _, port, _, _ in _declared(found):
-        yield FieldError(path, f"hostPort {port} does nothing: {missing}")
-
-
-def _taken_host_ports(found: Documents) -> Iterator[FieldError]:
-    owner: dict[tuple[str, int, str], str] = {}
-    seen: set[tuple[str, int, str, str]] = set()
-    for path, node, port, protocol, pod in _declared(found):
-        first, twice = owner.setdefault((node, port, protocol), pod), (node, port, protocol, pod) in seen
-        seen.add((node, port, protocol, pod))
-        text = f"hostPort {port}/{protocol} does nothing: "
-        if twice:
-            yield FieldError(path, f"{text}this pod has it already")
-        elif first != pod:
-            text = f"{text}another pod of {shown(node)} has it, where a scheduler would not place a second one"
-            yield FieldError(path, text)

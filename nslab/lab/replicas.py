@@ -11,7 +11,8 @@ from nslab.api.volumes import with_claims
 from nslab.dataclass import replace
 from nslab.lab.jobs import JOB, SUCCEEDED, active, phase_of
 from nslab.lab.node_selector import admitted, labelled
-from nslab.lab.replica_sets import owner_reference, replica_set, revision, template_hash
+from nslab.lab.pod_template import template_hash
+from nslab.lab.replica_sets import owner_reference, replica_set, revision
 from nslab.lab.types import DAEMON_SET
 
 if TYPE_CHECKING:
@@ -63,15 +64,6 @@ def _indexes(job: Document, over: Sequence[Document]) -> list[int]:
         return []
     done = {pod.metadata.get("labels", {}).get(INDEX) for pod in over if phase_of(pod) == SUCCEEDED}
     return [index for index in range(job.view.replicas) if str(index) not in done]
-
-
-def restored(found: Documents) -> None:
-    """Fill in what the views of controllers' pods know beyond their own documents."""
-    sets = {one.view.owner_name: one for one in found.controllers if one.kind == "StatefulSet"}
-    for one in found.pods:
-        if owner := sets.get(one.view.owner):
-            first = one.name == f"{owner.name}-{_start(owner.value)}"
-            one.view = replace(one.view, behind=_predecessor(owner, one.name, 0 if first else 1))
 
 
 def _start(stateful_set: dict[str, Any]) -> int:
@@ -144,19 +136,12 @@ def _replica(one: Document) -> Document:
     return Document(made, (*one.path, "spec", "template"), made=True, view=view)
 
 
-def _predecessor(controller: Document, name: str, index: int) -> str:
-    """The pod before this one in a StatefulSet, unless the set starts its pods in parallel."""
-    ordered = controller.kind == "StatefulSet" and controller.spec.get("podManagementPolicy") != "Parallel"
-    ordinal = int(name.rpartition("-")[2]) - 1 if ordered else 0
-    return f"{controller.namespace}/{controller.name}-{ordinal}" if ordered and index else ""
-
-
 def _named(controller: Document, one: Document, name: str, index: int, node: str, there: Pod | None) -> Document:
     """The pod with a name, and with the status of the existing one if there is one. `node`: a DaemonSet's choice."""
     labels = dict(one.view.labels)
     if controller.kind == "StatefulSet":
         labels["statefulset.kubernetes.io/pod-name"] = name
-        labels["apps.kubernetes.io/pod-index"] = str(index)
+        labels["apps.kubernetes.io/pod-index"] = name.rpartition("-")[2]
     elif controller.kind == JOB and controller.spec.get("completionMode") == "Indexed":
         labels[INDEX] = str(index)
     spec = with_claims(one.value["spec"], controller.spec.get("volumeClaimTemplates"), name)
@@ -166,7 +151,6 @@ def _named(controller: Document, one: Document, name: str, index: int, node: str
     value = {**one.value, "metadata": {**one.value["metadata"], "labels": labels, "name": name}, "spec": spec}
     view = replace(one.view, name=name, labels=tuple(labels.items()), node=node or one.view.node, document=value)
     view = replace(view, subdomain=subdomain, dns_name=spec.get("hostname", "") if subdomain else "")
-    view = replace(view, behind=_predecessor(controller, name, index))
     if there is not None:
         node = view.node or there.node
         view = replace(view, uid=there.uid, assigned=there.assigned, ready=there.ready, node=node)

@@ -41,7 +41,7 @@ def merge_status(new: Lab, kept: Lab) -> Lab:
         if had is None or new.replaced.count(name) > kept.replaced.count(name):
             return pod
         uid = pod.uid if had.uid in taken else had.uid
-        assigned = had.assigned if keeps(pod, had.assigned) else pod.assigned
+        assigned = had.assigned if not had.host_network and keeps(pod, had.assigned) else pod.assigned
         return replace(pod, uid=uid, assigned=assigned, ready=had.ready)
 
     def keeps(pod: Pod, had: IPv4Address | None) -> bool:
@@ -63,7 +63,7 @@ def merge_status(new: Lab, kept: Lab) -> Lab:
 def with_released(new: Lab, kept: Lab) -> Lab:
     """The new lab, which knows the addresses of pods that the kept one had and it has not."""
     held = {pod.assigned for pod in new.pods}
-    freed = (pod.assigned for pod in kept.pods if pod.assigned and pod.assigned not in held)
+    freed = (pod.assigned for pod in kept.pods if pod.assigned and pod.assigned not in held and not pod.host_network)
     return replace(new, released=tuple(dict.fromkeys((*kept.released, *freed))))
 
 
@@ -107,7 +107,7 @@ def _replicas_stay(new: Lab, kept: Lab) -> Lab:
         replace(pod, node=old_nodes.get((pod.namespace, pod.name), pod.node)) if pod.owner in free else pod
         for pod in new.pods
     )
-    for name, count in Counter(pod.node for pod in moved).items():
+    for name, count in Counter(pod.node for pod in moved if not pod.host_network).items():
         cidr = nodes[name].pod_cidr
         if count > cidr.num_addresses - len(RULES[new.plugin].reserved(cidr, new.encapsulation)):
             return new

@@ -89,7 +89,7 @@ def pod(value: dict[str, Any], namespace: str = "default") -> pod_types.Pod:
     return pod_types.Pod(
         name=metadata.get("name", ""),
         node=spec.get("nodeName", ""),
-        containers=tuple(map(container, spec.get("containers", ()))),
+        containers=containers(spec, "containers"),
         namespace=namespace,
         labels=tuple(labels.items()),
         annotations=tuple(metadata.get("annotations", {}).items()),
@@ -102,7 +102,7 @@ def pod(value: dict[str, Any], namespace: str = "default") -> pod_types.Pod:
         ready=not any(c.get("type") == "Ready" and c.get("status") == "False" for c in status.get("conditions", ())),
         security=_security(spec.get("securityContext", {})),
         grace=spec.get("terminationGracePeriodSeconds", pod_types.GRACE),
-        init=tuple(map(container, spec.get("initContainers", ()))),
+        init=containers(spec, "initContainers"),
         deletion=termination.seconds_of(metadata.get("deletionTimestamp")),
         service_account=spec.get("serviceAccountName") or spec.get("serviceAccount") or "default",
         service_links=spec.get("enableServiceLinks", True),
@@ -116,6 +116,7 @@ def pod(value: dict[str, Any], namespace: str = "default") -> pod_types.Pod:
         node_selector=tuple(spec.get("nodeSelector", {}).items()),
         node_affinity=node_selector.terms(spec),
         finished=status.get("phase") in FINISHED,
+        host_network=spec.get("hostNetwork", False),
         document=value,
     )
 
@@ -140,6 +141,17 @@ def owner_of(pod: dict[str, Any], namespace: str) -> str:
         if kind in types.CONTROLLERS and name:
             return f"{kind}/{namespace}/{name}"
     return ""
+
+
+def containers(spec: dict[str, Any], field: str) -> tuple[pod_types.Container, ...]:
+    """The containers in a field of a pod's spec. With hostNetwork, their ports are the node's (SetDefaults_Pod)."""
+    found = map(container, spec.get(field, ()))
+    if not spec.get("hostNetwork"):
+        return tuple(found)
+    return tuple(
+        replace(one, ports=tuple(replace(port, host_port=port.host_port or port.port) for port in one.ports))
+        for one in found
+    )
 
 
 def container(fields: dict[str, Any]) -> pod_types.Container:
@@ -169,8 +181,9 @@ def container(fields: dict[str, Any]) -> pod_types.Container:
 def _port(fields: dict[str, Any]) -> pod_types.ContainerPort:
     protocol = pod_types.PROTOCOLS[fields.get("protocol", "TCP")]
     return pod_types.ContainerPort(
-        fields.get("containerPort", 0), protocol, fields.get("name", ""), fields.get("hostPort", 0)
-    )
+        fields.get("containerPort", 0), protocol, fields.get("name", ""), fields.get("hostPort", 0),
+        fields.get("hostIP", ""),
+    )  # fmt: skip
 
 
 def health_check(fields: dict[str, Any] | None) -> HealthCheck | None:

@@ -3,54 +3,38 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import select
 import socket
 import struct
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
+from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from nslab.dataclass import dataclass
 from nslab.errors import Refused, UsageError
-from nslab.linux.netlink import batch
-from nslab.linux.netns import inode
+from nslab.linux.captured_links import LinkWatch, interfaces, unless_gone
 from nslab.linux.rules import restore
 from nslab.linux.signals import stop_descriptor
 from nslab.linux.taps import close_all
-from nslab.objects.names import host, netns
+from nslab.objects.names import netns
 from nslab.wire import pcapng
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Self
 
+    from nslab.linux.captured_links import CapturedInterface
     from nslab.linux.netns import Namespaces
 
 _ETH_P_ALL, _OUTGOING = 3, 4
 _SOL_PACKET, _STATISTICS = 263, 6
 _SO_ATTACH_FILTER, _SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 26, 33, 35
-_ETHERNET_DEVICES = (1, 772)  # ARPHRD_ETHER, ARPHRD_LOOPBACK
 _BUFFER = 64 << 20
 _LONGEST = 1 << 18
 _LATE = 20_000_000
 """Nanoseconds for which a packet waits for earlier ones of other sockets."""
 _LOOK = 1000.0
 """Milliseconds between two looks whether the lab is still there."""
-
-
-@dataclass(frozen=True, slots=True)
-class CapturedInterface:
-    """An interface at which packets are captured. `link_type`: see nslab.wire.pcapng."""
-
-    host: str
-    dev: str
-    link_type: int
-
-    @property
-    def name(self) -> str:
-        """As it is named in the file."""
-        return f"{self.host}:{self.dev}"
 
 
 class CapturedPacket(NamedTuple):
@@ -64,61 +48,69 @@ class CapturedPacket(NamedTuple):
 
 
 class InterfaceCapture:
-    """Packet sockets of some interfaces, from `open` on until it is closed.
+    """Packet sockets of a lab's interfaces, also of those that come later, until it is closed.
 
     Meanwhile SIGINT and SIGTERM end it; a second one ends nslab, also while nobody reads what it writes.
+    `wanted`: at which interfaces; `expression`: what to capture, as tcpdump has it; UsageError if it is wrong.
     """
 
-    def __init__(self, interfaces: Sequence[CapturedInterface]) -> None:
-        self.interfaces = interfaces
+    def __init__(
+        self, spaces: Namespaces, lab: str, wanted: Callable[[CapturedInterface], bool], expression: str = ""
+    ) -> None:
+        self.interfaces: list[CapturedInterface] = []
+        self._spaces, self._lab, self._wanted = spaces, lab, wanted
+        self._program = cache(partial(_compiled, expression))
         self._sockets: list[socket.socket] = []
+        self._numbers: dict[int, int] = {}
+        self._poll = select.poll()
         self._space = bytearray(_LONGEST)
         self._opened = ExitStack()
-        self._stopped = -1
-        self._namespaces: dict[str, int] = {}
-
-    def open(self, spaces: Namespaces, lab: str, expression: str = "") -> None:
-        """Begin. `expression`: what to capture, as tcpdump has it; UsageError if it is wrong."""
-        kinds = {one.link_type for one in self.interfaces}
-        programs = {kind: _compiled(expression, kind) for kind in kinds} if expression else {}
-        found = []
-        try:
-            for one in self.interfaces:
-                with _unless_gone():
-                    spaces.enter(ns := netns(lab, one.host))
-                    self._sockets.append(_socket(one, programs.get(one.link_type)))
-                    self._namespaces[ns] = inode(ns)
-                    found.append(one)
-        finally:
-            self.interfaces = found
-            spaces.home()
 
     def __enter__(self) -> Self:
-        self._stopped = self._opened.enter_context(stop_descriptor())
+        with ExitStack() as opened:
+            opened.callback(lambda: close_all(self._sockets))
+            self._links = opened.enter_context(
+                LinkWatch(self._spaces, self._lab, opened.enter_context(stop_descriptor()))
+            )
+            self._begin(self._links.join())
+            self._opened = opened.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._opened.close()
-        close_all(self._sockets)
+
+    def _begin(self, namespaces: Iterable[str]) -> None:
+        """Capture at the interfaces of some namespaces, too."""
+        # The socket of an interface that is gone has no name, and another one may have the same number.
+        every = zip(self.interfaces, self._sockets, strict=True)
+        known = {(one.namespace, one.index) for one, sock in every if sock.getsockname()[0]}
+        for one in interfaces(self._spaces, namespaces):
+            if (one.namespace, one.index) not in known and self._wanted(one):
+                with unless_gone():
+                    self._spaces.enter(netns(self._lab, one.host))
+                    sock = _socket(one, self._program(one.link_type))
+                    self._numbers[sock.fileno()] = len(self._sockets)
+                    self._sockets.append(sock)
+                    self.interfaces.append(one)
+                    self._poll.register(sock, select.POLLIN)
+                    self._links.wake_for(sock.fileno())
+        self._spaces.home()
 
     def batches(self, seconds: float | None = None, look: float = _LOOK) -> Iterator[list[CapturedPacket]]:
         """The packets in order of time, until the time is over, SIGINT or SIGTERM comes, or the lab is down.
 
         A batch comes at the latest after `look` milliseconds, if need be an empty one.
         """
-        poll = select.poll()
-        by_descriptor = {sock.fileno(): number for number, sock in enumerate(self._sockets)}
-        for descriptor in by_descriptor:
-            poll.register(descriptor, select.POLLIN)
         waiting: list[CapturedPacket] = []
         end = None if seconds is None else time.monotonic() + seconds
-        poll.register(self._stopped, select.POLLIN)
-        while (end is None or time.monotonic() < end) and self._is_there():
-            found = [descriptor for descriptor, _ in poll.poll(_patience(end, waiting, look))]
-            if self._stopped in found:
+        while (end is None or time.monotonic() < end) and self._links.is_there:
+            changed = self._links.wait(_patience(end, waiting, look))
+            if changed is None:
                 break
-            for descriptor in found:
-                waiting += self._read(by_descriptor[descriptor])
+            if changed:
+                self._begin(changed)
+            for descriptor, _ in self._poll.poll(0):
+                waiting += self._read(self._numbers[descriptor])
             waiting, due = _due(waiting)
             yield due
         for number in range(len(self._sockets)):
@@ -131,14 +123,10 @@ class InterfaceCapture:
             received, lost = struct.unpack("=II", sock.getsockopt(_SOL_PACKET, _STATISTICS, 8))
             yield number, received, lost
 
-    def _is_there(self) -> bool:
-        """Whether a namespace still has its name: our sockets keep the namespaces of a lab that is down."""
-        return any(inode(ns) == known for ns, known in self._namespaces.items())
-
     def _read(self, number: int) -> Iterator[CapturedPacket]:
         with suppress(BlockingIOError):
             while True:
-                with _unless_gone():
+                with unless_gone():
                     yield from self._received(number)
 
     def _received(self, number: int) -> Iterator[CapturedPacket]:
@@ -150,19 +138,7 @@ class InterfaceCapture:
             yield CapturedPacket(at, number, bytes(space[: min(size, _LONGEST)]), size, address[2] == _OUTGOING)
 
 
-def interfaces(spaces: Namespaces, namespaces: Sequence[str]) -> list[CapturedInterface]:
-    """All interfaces of some namespaces of a lab, but those that are down."""
-    found = []
-    for ns in namespaces:
-        with _unless_gone():
-            for name, kind in batch.link_kinds(spaces.route_socket(ns)).items():
-                link_type = pcapng.ETHERNET if kind in _ETHERNET_DEVICES else pcapng.RAW
-                found.append(CapturedInterface(host(ns), name, link_type))
-    spaces.home()
-    return found
-
-
-def _socket(one: CapturedInterface, program: bytes | None) -> socket.socket:
+def _socket(one: CapturedInterface, program: bytes) -> socket.socket:
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
     with ExitStack() as opened:
         opened.callback(sock.close)
@@ -178,18 +154,10 @@ def _socket(one: CapturedInterface, program: bytes | None) -> socket.socket:
     return sock
 
 
-@contextmanager
-def _unless_gone() -> Iterator[None]:
-    """Go on if an interface or a namespace is gone. A socket says so once, keeps its packets, and works again later."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENETDOWN, errno.ENODEV, errno.ENOENT):
-            raise
-
-
 def _compiled(expression: str, link_type: int) -> bytes:
-    """A filter of tcpdump as the kernel runs it (classic BPF)."""
+    """A filter of tcpdump as the kernel runs it (classic BPF); nothing without one."""
+    if not expression:
+        return b""
     kind = "EN10MB" if link_type == pcapng.ETHERNET else "RAW"
     try:
         text = restore.listed("tcpdump", "-y", kind, "-ddd", "--", expression)

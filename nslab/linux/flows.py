@@ -38,6 +38,14 @@ def forget_flows(spaces: Namespaces, namespaces: Iterable[str]) -> None:
     spaces.home()
 
 
+def forget_udp(spaces: Namespaces, ports: Iterable[tuple[str, int]]) -> None:
+    """Drop what conntrack knows of UDP to some ports (namespace, number), as portmap does for a pod's new ones."""
+    for ns, port in ports:
+        spaces.enter(ns)
+        _drop(ns, "-p", "udp", "--orig-port-dst", str(port))
+    spaces.home()
+
+
 def flows(spaces: Namespaces, ns: str, *selection: str) -> list[str]:
     """What `conntrack -L` lists in a namespace; none if it cannot be listed."""
     spaces.enter(ns)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from typing import TYPE_CHECKING
 
 from nslab import rundir
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 COLLECTED = 0.5
 """Seconds that init may take to reap the dead."""
+MOMENT, PAUSE = 0.3, 0.01
+"""Seconds that a call waits for the lock before it says so, and between two looks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +95,25 @@ def _lock(lab: str, busy: Callable[[str], None]) -> int:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            busy(os.pread(descriptor, 200, 0).decode() or "another nslab")
-            with signals.allowed():
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if not _is_soon_free(descriptor):
+                busy(os.pread(descriptor, 200, 0).decode() or "another nslab")
+                with signals.allowed():
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), os.stat(lock_path(lab))):
                 return descriptor
         os.close(descriptor)
+
+
+def _is_soon_free(descriptor: int) -> bool:
+    """Wait a moment for the lock, as controllers have it for one; whether this call has it now."""
+    deadline = time.monotonic() + MOMENT
+    while time.monotonic() < deadline:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(PAUSE)
+    return False
 
 
 def exists(lab: str) -> bool:

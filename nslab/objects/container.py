@@ -55,6 +55,7 @@ class Mount(NamedTuple):
 class Sandbox(Supervised):
     """A pod's pause process: it holds the pod's namespaces (net, uts, ipc; pid when shared), and its volumes.
 
+    `host_network`: net and uts are its node's. `ns` then names the pod, and no namespace.
     `domain`, `aliases`: for its /etc/hosts. `asked`: the volumes of its file; `volumes`: what they held at its start.
     """
 
@@ -70,27 +71,39 @@ class Sandbox(Supervised):
     aliases: str = ""
     asked: str = ""
     volumes: tuple[PodVolume, ...] = field(default=(), compare=False, repr=False)
+    host_network: bool = False
 
     primitives: ClassVar[tuple[str, ...]] = ("mount, uts, ipc and pid namespaces",)
+
+    @property
+    def network(self) -> str:
+        """The network namespace of its containers."""
+        return self.node if self.host_network else self.ns
+
+    @property
+    def requires(self) -> tuple[Key, ...]:
+        return (("Netns", self.network),)
 
     @property
     def description(self) -> str:
         return f"pause, the process that holds the namespaces of pod {self.namespace}/{self.pod}"
 
     def started(self) -> str:
-        hold = f"unshare --uts --ipc{_OWN_PIDS if self.share_pid else ''} sh -c"
-        sleep = quote(f"{fill('hostname {}', self.hostname)} && exec sleep infinity")
-        return f"{fill('NSLAB={} ip netns exec {}', self.mark, self.ns)} {hold} {sleep} & pause[{quote(self.ns)}]=$!"
+        uts, name = ("", "") if self.host_network else (" --uts", f"{fill('hostname {}', self.hostname)} && ")
+        hold = f"unshare{uts} --ipc{_OWN_PIDS if self.share_pid else ''} sh -c {quote(f'{name}exec sleep infinity')}"
+        return f"{fill('NSLAB={} ip netns exec {}', self.mark, self.network)} {hold} & pause[{quote(self.ns)}]=$!"
 
     def script_lines(self, step: Step, _all: Mapping[Key, KernelObject]) -> list[str]:
         if not isinstance(step, Add):
             return self.lines(step)
         # The script's next lines join its namespaces: `pause` returns once they exist.
-        return [fill("pause {} {}", self.ns, self.hostname) + (_OWN_PIDS if self.share_pid else "")]
+        network = fill("NETNS={} ", self.network) if self.host_network else ""
+        return [network + fill("pause {} {}", self.ns, self.hostname) + (_OWN_PIDS if self.share_pid else "")]
 
     def request(self) -> dict[str, Any]:
         pod = _fields(self, "ns", "namespace", "pod", "uid", "hostname", "share_pid", "resolv_conf")
         further = _fields(self, "domain", "aliases", "volumes")
+        further["network"] = self.network if self.host_network else ""
         pod |= {name: value for name, value in further.items() if value}
         return {"what": "Sandbox", **pod, "address": str(self.address)}
 
@@ -143,7 +156,6 @@ class Workload(Supervised):
     `backoff`: the seconds between its second exit and its third start, from which the kubelet's back-off grows.
     `grace`: the seconds from SIGTERM to SIGKILL. `lifecycle`: its hooks. `init`: what kind of init container it is.
     `after`: the init containers before it; it starts when they have ended well, and sidecars have started.
-    `behind`: the pod, NAMESPACE/NAME, that must be ready before it starts.
     `sources`: the sources of its further variables and files; `start`: what they held when it started; `masked`: the
     same for people to read, without the values of Secrets, if it has any. `image`: as the pod names it, for events.
     """
@@ -164,7 +176,6 @@ class Workload(Supervised):
     lifecycle: tuple[tuple[str, HealthCheck], ...] = ()
     init: Literal["", "init", "sidecar"] = ""
     after: tuple[str, ...] = ()
-    behind: str = ""
     sources: str = ""
     image: str = field(default="", compare=False, repr=False)
     start: Start | None = field(default=None, compare=False, repr=False)
@@ -219,7 +230,7 @@ class Workload(Supervised):
 
     def _further(self) -> Iterator[tuple[str, Any]]:
         yield "grace", self.grace if self.grace != Workload.GRACE else None
-        yield from (("init", self.init), ("after", self.after), ("behind", self.behind), ("image", self.image))
+        yield from (("init", self.init), ("after", self.after), ("image", self.image))
         yield "startup", self.startup and self.startup.fields()
         yield "lifecycle", {name: hook.fields() for name, hook in self.lifecycle}
 

@@ -10,6 +10,7 @@ from nslab.dataclass import dataclass
 from nslab.objects.base import KernelObject, Remove, Replace
 from nslab.objects.interfaces import INFO_DATA, INFO_KIND, LINK_ADDRESS, LINK_INFO, LINK_MTU, LINK_NAME, NESTED
 from nslab.objects.keys import Layer, mac_of
+from nslab.objects.names import host
 from nslab.objects.netlink import Netlink
 from nslab.quote import fill
 from nslab.wire.netlink import (
@@ -83,6 +84,10 @@ class Device(KernelObject):
     def differing(self, old: KernelObject) -> str:
         if isinstance(old, Device) and old.mtu != self.mtu:
             return f"{self.host}'s {self.label} has MTU {old.mtu} instead of {self.mtu}{self.whose}"
+        for ns, name, mac in self.changed_ends(old):
+            if mac:
+                was = old.macs[mac_of(ns, name)]
+                return f"{host(ns)}'s {name} has MAC address {was} instead of {mac}{self.whose}"
         return KernelObject.differing(self, old)
 
     @property

@@ -67,8 +67,6 @@ class Primitive:
     instead: str = "nslab vm"
 
 
-FELIX_MATCHES = "rpfilter, multiport, addrtype, CT"
-
 PRIMITIVES = (
     Primitive("network namespaces", "every host", (), ("ip link set lo up",)),
     Primitive("mount, uts, ipc and pid namespaces", "pods", (), ("unshare -muipf true",)),
@@ -91,17 +89,17 @@ PRIMITIVES = (
         ("iptables-legacy -t nat -A POSTROUTING -j MASQUERADE",),
         "iptables-nft",
     ),
-    Primitive("ipset", "Calico's Felix, IPVS", ("ip_set", "ip_set_hash_net"), ("ipset create t hash:net",)),
     Primitive(
-        FELIX_MATCHES,
+        "rpfilter, CT, multiport",
         "Calico's Felix",
-        (),
+        ("xt_rpfilter", "xt_CT", "xt_multiport"),
         (
             "iptables -t raw -A PREROUTING -m rpfilter --validmark --invert -j DROP",
-            "iptables -t raw -A OUTPUT -p tcp -m multiport --dports 80 -m addrtype --dst-type LOCAL -j CT --notrack",
+            "iptables -t raw -A OUTPUT -p udp -m multiport --dports 4789 -j CT --notrack",
         ),
-        "another network plugin, or nslab vm",
+        "another plugin, or nslab vm",
     ),
+    Primitive("ipset", "Calico's Felix, IPVS", ("ip_set", "ip_set_hash_net"), ("ipset create t hash:net",)),
     Primitive("conntrack", "every NAT", (), ("conntrack -L",)),
     Primitive(
         "nftables nat",

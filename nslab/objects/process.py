@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from nslab.dataclass import dataclass
 from nslab.objects.base import Add, KernelObject, Remove
 from nslab.objects.keys import Layer
-from nslab.objects.needs import FELIX_MATCHES
 from nslab.quote import comment, fill, one_line
 
 if TYPE_CHECKING:
@@ -34,10 +33,10 @@ $PYTHON -P -c 'import nslab.components' 2>/dev/null || {
 }
 declare -A pause  # the process that holds a pod's namespaces, by the pod's network namespace
 
-pause() {  # NETNS HOSTNAME [OPTIONS OF unshare]: start it, and return when its namespaces exist and have the hostname
+pause() {  # POD HOSTNAME [OPTIONS OF unshare]: start it in $NETNS or the pod's own; return when its namespaces exist
   local ns=$1 host=$2 ready
   read -r ready < <(
-    exec env NSLAB="$ns pause" ip netns exec "$ns" unshare --uts --ipc "${@:3}" \\
+    exec env NSLAB="$ns pause" ip netns exec "${NETNS:-$ns}" unshare --uts --ipc "${@:3}" \\
       sh -c 'hostname "$0" && echo ready && exec sleep infinity </dev/null >/dev/null 2>&1' "$host"
   )
   pause[$ns]=$!
@@ -234,5 +233,5 @@ class Felix(NodeComponent):
     """A node's Felix, which enforces policies. `settings`: its `FelixNode` and the variant of iptables, as JSON."""
 
     role: ClassVar[str] = "felix"
-    primitives: ClassVar[tuple[str, ...]] = (FELIX_MATCHES,)
+    primitives: ClassVar[tuple[str, ...]] = ("rpfilter, CT, multiport",)
     settings: str

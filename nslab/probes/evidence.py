@@ -83,6 +83,9 @@ class Unanswered:
     dev: str
     address: IPv4Address
 
+    def __str__(self) -> str:
+        return f"nobody answers its ARP requests for {self.address} on {self.dev}"
+
 
 @dataclass(frozen=True, slots=True)
 class Trail:

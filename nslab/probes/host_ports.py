@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from nslab.api.pod_types import Protocol
 from nslab.compiler.portmap import owners
 from nslab.dataclass import replace
+from nslab.lab.host_ports import destination
 from nslab.lab.network_rules import RULES
 from nslab.objects import names
 from nslab.probes.calls import Answer, Call, Way
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from nslab.api.pod_types import ContainerPort, Pod
-    from nslab.lab.types import Lab
+    from nslab.lab.types import Lab, Node
     from nslab.probes.probe import ProbeHost
 
 
@@ -30,22 +31,28 @@ def host_port_calls(lab: Lab, askers: Sequence[ProbeHost], node_ports: Collectio
     if not RULES[lab.plugin].host_ports:
         return
     enforced, hosts = Enforced(lab), {one.name: one for one in places(lab, leaving=True)}
+    for node, pod, port in _asked(lab, node_ports):
+        for asker in askers:
+            if asker.role == "client" or (asker.role == "node" and asker.name != node.name):
+                call = _call(asker, pod, port, node.name, node.address)
+                target = hosts[call.answers[0].pod]
+                denied = enforced.denial(asker, target, str(port.protocol), port.port, asker.address)
+                yield replace(call, answers=(), lost=True) if denied else call
+
+
+def _asked(lab: Lab, node_ports: Collection[tuple[int, str]]) -> Iterator[tuple[Node, Pod, ContainerPort]]:
+    """The host ports that lead to pods from a node's own address."""
     for node in lab.nodes:
         for pod, ports in owners(lab, node):
             for port in ports:
-                if port.protocol is not Protocol.TCP or (port.host_port, str(port.protocol)) in node_ports:
-                    continue
-                for asker in askers:
-                    if asker.role == "client" or (asker.role == "node" and asker.name != node.name):
-                        call = _call(asker, pod, port, node.name, node.address)
-                        target = hosts[call.answers[0].pod]
-                        denied = enforced.denial(asker, target, str(port.protocol), port.port, asker.address)
-                        yield replace(call, answers=(), lost=True) if denied else call
+                taken = (port.host_port, str(port.protocol)) in node_ports
+                if port.protocol is Protocol.TCP and not taken and destination(port) in (None, node.address):
+                    yield node, pod, port
 
 
 def _call(asker: ProbeHost, pod: Pod, port: ContainerPort, node: str, address: IPv4Address) -> Call:
     asks = any(port.port in (agnhost_port(container), *stand_in_ports(container)) for container in pod.containers)
     host = names.pod_host(pod.namespace, pod.name)
-    answer = Answer(host, pod.hostname or pod.name, asker.address, near=asker.node == node)
+    answer = Answer(host, pod.uts_name, asker.address, near=asker.node == node)
     where = (f"{pod.namespace}/{pod.name}", "", str(port.protocol), Way.HOST_PORT, node)
     return Call(asker.name, *where, (address,), port.host_port, answers=(answer,), asks=asks)

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from nslab.api.pod_types import Protocol
-from nslab.compiler.addresses import address_of, tunnel_address
+from nslab.compiler.addresses import address_of, networked, tunnel_address
 from nslab.compiler.networks import network
 from nslab.compiler.subnets import connected, encapsulated, reachable_from, subnet_of
 from nslab.compiler.underlay import ETHERNET_MTU
@@ -76,15 +76,15 @@ def _apart(lab: Lab) -> str:
 
 
 def places(lab: Lab, *, leaving: bool = False) -> tuple[ProbeHost, ...]:
-    """Pods node by node, then nodes, then clients: the order of the matrix.
+    """Pods node by node, then nodes, then clients: the order of the matrix. A pod with hostNetwork is its node.
 
     `leaving`: with pods that terminate or have come to their end, who are asked nothing.
     """
     pods = [
         ProbeHost(names.pod_host(pod.namespace, pod.name), "pod", address_of(pod), node.name)
         for node in lab.nodes
-        for pod in lab.pods
-        if pod.node == node.name and (leaving or not (pod.deletion or pod.finished))
+        for pod in networked(lab, node)
+        if leaving or not (pod.deletion or pod.finished)
     ]
     nodes = [ProbeHost(node.name, "node", node.address, node.name) for node in lab.nodes]
     return (*pods, *nodes, *(ProbeHost(client.name, "client", client.address) for client in lab.clients))
@@ -188,7 +188,7 @@ def stand_in_ports(container: Container, protocol: str = "TCP") -> tuple[int, ..
 
 def _pod_local(lab: Lab) -> Iterator[Probe]:
     """Probes over the pod's loopback, which its containers share; only ports distinguish them."""
-    for pod in (one for one in lab.pods if not (one.deletion or one.finished)):
+    for pod in (one for one in lab.pods if not (one.deletion or one.finished or one.host_network)):
         name = names.pod_host(pod.namespace, pod.name)
         for port, asks in _servers(pod):
             yield Probe(name, name, LOOPBACK, Kind.TCP, port=port, asks=asks, expected_source=LOOPBACK)

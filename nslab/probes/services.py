@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
+from nslab.compiler.addresses import network_host
 from nslab.compiler.endpoints import resolve, seen
 from nslab.compiler.services import proxy_of, ways_in
 from nslab.dataclass import dataclass, replace
@@ -186,9 +187,12 @@ class _Asking:
         unsure = self._enforced.undecided(asker, *(end for end in map(self._host, ends) if end))
 
         def sees(pod: ProbeHost) -> IPv4Address | None:
-            if keeps_source(self.lab.proxy_mode, service, asker, pod, way):
-                return asker.address
-            return seen_as(self.lab, self.host, near, pod)
+            # What a node passes to itself leaves by no interface, so nothing masquerades it.
+            at_home = asker.role == "client" and pod == near and self.lab.proxy_mode is not ProxyMode.USERSPACE
+            if at_home or keeps_source(self.lab.proxy_mode, service, asker, pod, way):
+                return seen_as(self.lab, self.host, asker, pod)
+            # MASQUERADE on lo takes the address of the oldest interface that has one.
+            return None if asker == near == pod else seen_as(self.lab, self.host, near, pod)
 
         answers = self._answers(asker, there, sees)
         sticky = Spread.STICKY if spread_of(self.lab.proxy_mode, self.lab.scheduler, service) is Spread.STICKY else None
@@ -230,15 +234,14 @@ class _Asking:
         return [end for end in ends if not denied(end)]
 
     def _host(self, end: Endpoint) -> ProbeHost | None:
-        """The pod behind an endpoint, if it is one of the lab."""
+        """The pod behind an endpoint, if it is one of the lab; its node, if it has that one's network."""
         pod = self._pods.get(end.pod)
-        return self.places[names.pod_host(pod.namespace, pod.name)] if pod else None
+        return self.places[network_host(pod)] if pod else None
 
     def _with_way(self, sender: ProbeHost, ends: Sequence[Endpoint]) -> list[Endpoint]:
         """The endpoints that packets from a host can reach: all but pods behind a router without routes to them."""
-        pods = {end.ip: self._pods.get(end.pod) for end in ends}
-        hosts = {ip: names.pod_host(pod.namespace, pod.name) for ip, pod in pods.items() if pod}
-        return [end for end in ends if end.ip not in hosts or has_way(self.lab, sender, self.places[hosts[end.ip]])]
+        hosts = [(end, self._host(end)) for end in ends]
+        return [end for end, pod in hosts if not pod or pod.role != "pod" or has_way(self.lab, sender, pod)]
 
     def _deaf(self, pod: ProbeHost) -> bool:
         """Whether a pod cannot reach some server of the cluster's DNS."""
@@ -256,9 +259,10 @@ class _Asking:
         self, asker: ProbeHost, ends: Sequence[Endpoint], sees: Callable[[ProbeHost], IPv4Address | None]
     ) -> tuple[Answer, ...]:
         pods = [self._pods[end.pod] for end in ends if end.pod in self._pods]
-        found = [(pod, self.places[names.pod_host(pod.namespace, pod.name)]) for pod in pods]
+        found = [(pod, self.places[network_host(pod)]) for pod in pods]
         return tuple(
-            Answer(place.name, pod.hostname or pod.name, sees(place), place.node == asker.node) for pod, place in found
+            Answer(names.pod_host(pod.namespace, pod.name), pod.uts_name, sees(place), place.node == asker.node)
+            for pod, place in found
         )
 
     def _agnhost(self, port: Port, ends: Sequence[Endpoint]) -> bool:

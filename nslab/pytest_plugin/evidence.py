@@ -73,7 +73,7 @@ def how_to_enter(lab: RunningLab) -> str:
 def _difference(lab: RunningLab, folder: Path) -> Iterator[tuple[str, str]]:
     """Yield the output of `nslab diff`, and the rules that differ, if any do."""
     found = drift_of(lab.name)
-    lines = [*changes(found.lab, found.plan), *standing_still(found.stopped, idle=found.idle)]
+    lines = [*changes(found.lab, found.plan), *standing_still(found.stopped, found.ended, idle=found.idle)]
     lines = lines or [f"{lab.name} is as it should be"]
     for ns, unmanaged in found.unmanaged.items():
         lines += [f"not nslab's, in {ns}:", *(f"  {line}" for line in unmanaged)]

@@ -28,7 +28,8 @@ _SEEN = re.compile(r"\[?(?:::ffff:)?([\d.]+)\]?:\d+\s*")
 class Host:
     """A pod, a node, a client or a router. Only a pod has `node` and `containers`.
 
-    `machines`: returns the current addresses of the lab's nodes, clients and routers by name.
+    `machines`: returns the current addresses of the lab's nodes, clients and routers by name. `network`: the host whose
+    network it uses, if it has none of its own.
     """
 
     def __init__(
@@ -39,11 +40,12 @@ class Host:
         machines: Callable[[], Mapping[str, IPv4Address]],
         containers: tuple[str, ...] = (),
         node: str = "",
+        network: str = "",
     ) -> None:
         self.lab_name, self.name, self.address = lab_name, name, LabAddress(address)
         self.containers, self.node = containers, node
         self._machines = machines
-        self.netns = netns(lab_name, name)
+        self.netns = netns(lab_name, network or name)
         """The name of its network namespace, for `ip netns exec`."""
 
     def __repr__(self) -> str:

@@ -13,7 +13,7 @@ from nslab.app.drift import drift_of
 from nslab.app.probe import probe
 from nslab.app.trace import trace
 from nslab.app.up import up
-from nslab.compiler.addresses import address_of
+from nslab.compiler.addresses import address_of, network_host
 from nslab.dataclass import replace
 from nslab.linux import owned
 from nslab.linux.netns import folder
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
     from pathlib import Path
 
+    from nslab.api.pod_types import Pod
     from nslab.api.service_types import Service
     from nslab.app.change import Changed
     from nslab.app.drift import Drift
@@ -102,11 +103,11 @@ class RunningLab:
 
     def _pods(self, wanted: Callable[[str], bool]) -> list[Host]:
         pods = [(pod_host(pod.namespace, pod.name), pod) for pod in self.desired.pods]
-        return [
-            Host(self.name, host, address_of(pod), self._machines, tuple(one.name for one in pod.containers), pod.node)
-            for host, pod in pods
-            if wanted(host)
-        ]
+        return [self._pod(host, pod) for host, pod in pods if wanted(host)]
+
+    def _pod(self, host: str, pod: Pod) -> Host:
+        containers = tuple(one.name for one in pod.containers)
+        return Host(self.name, host, address_of(pod), self._machines, containers, pod.node, network_host(pod))
 
     def _machine(self, kind: str, name: str, known: Mapping[str, IPv4Address]) -> Host:
         return Host(self.name, name, known[name], self._machines) if name in known else self._no(kind, name, known)
@@ -123,7 +124,7 @@ class RunningLab:
     def diff(self) -> list[str]:
         """Return the drift, a line each, as in `nslab diff`; empty if the lab is as it should be."""
         found = drift_of(self.name)
-        return [*changes(found.lab, found.plan), *standing_still(found.stopped, idle=found.idle)]
+        return [*changes(found.lab, found.plan), *standing_still(found.stopped, found.ended, idle=found.idle)]
 
     def probe(self, source: str | None = None, target: str | None = None) -> list[dict[str, Any]]:
         """Find out with real packets who can reach whom (`nslab probe`); from `source` or to `target` only, if given.
@@ -194,7 +195,7 @@ class RunningLab:
     def scale(self, deployment: str, replicas: int, namespace: str = "default", *, wait: bool = True) -> list[str]:
         """`nslab scale`: another number of a controller's replicas."""
         what = deployment if "/" in deployment else f"deployment/{deployment}"
-        return list(self._change(change.scale, what, replicas, namespace, wait=wait).lines)
+        return list(self._change(change.scale, [what], replicas, namespace, wait=wait).lines)
 
     def up(self, source: str | Path, *, proxy_mode: str | None = None, encapsulation: str | None = None) -> list[str]:
         """`nslab up FILE`: change the lab to match an edited file. Returns the changes, a line each.

@@ -40,6 +40,12 @@ def chain(lab: str, host: str, table: str, name: str) -> str:
     return in_lab(lab, host, fill("nft list chain {} {} {}", family or "ip", own, name))
 
 
+def neighbours(lab: str, host: str, address: IPv4Address) -> str:
+    """Lists what a host knows of the link-layer address of an address."""
+    space = fill("ip -n {}", netns(lab, host)) if lab else "ip"
+    return space + f" neigh show {address}"
+
+
 def connections(lab: str, host: str, client: IPv4Address) -> str:
     """Lists the connections that a client began, as conntrack translates them."""
     return in_lab(lab, host, f"conntrack -L -s {client}")

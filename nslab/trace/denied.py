@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.api.words import listed
+from nslab.api.words import shown, some
 from nslab.probes.pairs import places
 from nslab.probes.policies import Enforced
 from nslab.trace.hops import Action
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from nslab.trace.hops import Hop
 
 _PROTOCOLS = {packets.TCP: "TCP", packets.UDP: "UDP", packets.ICMP: "ICMP"}
+MOST = 3
+"""Of many policies, so many are named."""
 _CHAINS = ("cali-tw-", "cali-fw-", "cali-pi-", "cali-po-", "cali-pri-", "cali-pro-")
 """Felix's chains of a pod, and of a policy."""
 _OF_NFT = "filter-"
@@ -41,6 +43,6 @@ def denied(lab: Lab, every: Sequence[Hop], begin: str) -> Iterator[str]:
         other = begin if denial.direction == "ingress" else target.name
         port = f" for port {last.header.ports[1]}/{protocol}" if last.header.ports[1] else ""
         yield (
-            f"{denial.direction} of {own} is isolated by {listed(denial.policies)}, "
+            f"{denial.direction} of {own} is isolated by {some([*map(shown, denial.policies)], MOST)}, "
             f"of which none allows it {way} {other}{port}"
         )

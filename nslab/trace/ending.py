@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from nslab.dataclass import dataclass
-from nslab.objects.names import SWITCH
+from nslab.objects.names import SWITCH, ifname
 from nslab.probes.evidence import What
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Ending:
 
 def ending(trail: Trail, target: str) -> Ending:
     """Where the conversation ends. `target`: the host that should answer ("" if that is not known)."""
-    requests = [one for one in trail.of(What.REQUEST) if _tells(one, target)]
+    requests = _telling(trail, What.REQUEST, target)
     answers = trail.of(What.RESET, What.ERROR)
     port = requests[-1].port if requests else trail.question.port
     if trail.answered:
@@ -80,7 +80,7 @@ def ending(trail: Trail, target: str) -> Ending:
         first = answers[0]
         because = _rules(trail, first.host)
         return Ending(first.host, first.dev, sent=first.what, code=first.code, port=port, because=because)
-    replies = [one for one in trail.of(What.REPLY) if _tells(one, trail.question.source)]
+    replies = _telling(trail, What.REPLY, trail.question.source)
     if replies:
         return _at(replies[-1], trail, back=True, port=port)
     if not requests:
@@ -89,9 +89,19 @@ def ending(trail: Trail, target: str) -> Ending:
     return _at(arrived or requests[-1], trail, arrived=arrived is not None, port=port)
 
 
-def _tells(one: Sighting, end: str) -> bool:
-    """Whether a sighting tells where the packet is: of the switch, what it passes on; elsewhere, no flooded copy."""
-    return one.leaving if one.host == SWITCH else not one.astray or one.host == end
+def _telling(trail: Trail, what: What, end: str) -> list[Sighting]:
+    """The sightings that tell where a packet is: no copies that a bridge floods, and of the switch, what it passes on.
+
+    `end`: the host for which the packet is.
+    """
+    found = trail.of(what)
+    strays = [one for one in found if one.astray and one.host != end]
+    flooded = {ifname(name) for one in strays for name in (one.host, f"{one.host}.{one.dev}")}
+    return [
+        one
+        for one in found
+        if (one.leaving and one.dev not in flooded if one.host == SWITCH else not one.astray or one.host == end)
+    ]
 
 
 def _at(one: Sighting, trail: Trail, *, back: bool = False, arrived: bool = False, port: int = 0) -> Ending:
@@ -114,11 +124,7 @@ def _switched(one: Sighting, trail: Trail) -> tuple[str, ...]:
 
 def _why(trail: Trail, host: str) -> tuple[str, ...]:
     counted = (_COUNTED[count.name] for count in trail.counts if count.host == host and not count.rule)
-    asked = (
-        f"nobody answers its ARP requests for {one.address} on {one.dev}"
-        for one in trail.unanswered
-        if one.host == host
-    )
+    asked = (f"{one}" for one in trail.unanswered if one.host == host)
     return (*_rules(trail, host), *dict.fromkeys(counted), *asked)
 
 

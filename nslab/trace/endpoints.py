@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from nslab.api.pod_types import Protocol
 from nslab.api.words import did_you_mean, shown, some
+from nslab.compiler.addresses import address_of, host_used
 from nslab.dataclass import dataclass, replace
 from nslab.errors import UsageError
 from nslab.lab.dns import DOMAIN
 from nslab.objects.names import namesake, pod_host
+from nslab.probes.evidence import DNS_PORT
 from nslab.probes.pairs import places
 from nslab.probes.probe import Kind
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 IPV6_LATER = "is an IPv6 address: traces of IPv6 come later, with dual stack"
 _PORTS = range(1, 1 << 16)
+_LEAST = {Kind.UDP: 49, Kind.ICMP: 44}
+"""The bytes of the IP packet that carries a sign by which it is followed."""
 _NAME = re.compile(r"(?=.*[a-z])(?=.*\.)(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE)
 """A name with a dot, for DNS."""
 
@@ -30,7 +34,7 @@ _NAME = re.compile(r"(?=.*[a-z])(?=.*\.)(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_
 class TraceTarget:
     """Where a packet shall go. `name`: to be asked of DNS if `address` is None; `host`: whose address it is, if known.
 
-    `service`: "" or NAMESPACE/NAME.
+    `service`: "" or NAMESPACE/NAME. `size`: of the IP packet in bytes; 0: as small as one of its kind is.
     """
 
     words: str
@@ -40,17 +44,32 @@ class TraceTarget:
     host: str = ""
     service: str = ""
     name: str = ""
+    size: int = 0
+
+
+def sized(found: TraceTarget, size: int) -> TraceTarget:
+    """The target, for a packet of `size` bytes; 0: of what size it has. UsageError if none of its kind has that."""
+    if not size:
+        return found
+    least = _LEAST.get(found.kind)
+    if least is None:
+        raise UsageError("--size is for --udp and --icmp: what opens a TCP connection has no data")
+    if found.kind is Kind.UDP and found.port == DNS_PORT:
+        raise UsageError("--size is not for port 53: a question to DNS is as long as the name in it")
+    if not least <= size < 1 << 16:
+        raise UsageError(f"--size {size}: from {least} to 65535 bytes, with the IP header")
+    return replace(found, size=size)
 
 
 def source(lab: Lab, word: str) -> str:
     """The host from which a packet is sent. UsageError if there is none of that name or address."""
     if word.count(":") > 1:
         raise UsageError(f"{shown(word)} {IPV6_LATER}")
-    hosts = {place.name: place.address for place in places(lab)}
+    hosts = _hosts(lab)
     if word in hosts:
-        return word
+        return host_used(lab, word)
     if (name := _host_of(lab, word)) and name in hosts:
-        return name
+        return host_used(lab, name)
     raise UsageError(f"{lab.name} has no host {shown(word)}{way_on(word, [*hosts])}")
 
 
@@ -65,11 +84,11 @@ def target(lab: Lab, word: str, kind: Kind | None = None) -> TraceTarget:
     if address := _address(name):
         host = next((place.name for place in places(lab) if place.address == address), "")
         return _checked(TraceTarget(word, kind or Kind.TCP, address, port, host, _service_at(lab, address)), lab)
-    hosts = {place.name: place.address for place in places(lab)}
+    hosts = _hosts(lab)
     if host := name if name in hosts else _host_of(lab, name):
         pod = next((pod for pod in lab.pods if pod_host(pod.namespace, pod.name) == host), None)
         port, kind = _of_pod(pod, port, kind) if pod else (port, kind)
-        return _checked(TraceTarget(word, kind or Kind.TCP, hosts[host], port, host), lab)
+        return _checked(TraceTarget(word, kind or Kind.TCP, hosts[host], port, host_used(lab, host)), lab)
     if _NAME.fullmatch(name) and lab.dns_address:
         return TraceTarget(word, kind or Kind.TCP, None, port, name=name)
     known = [*hosts, *(pod_host(service.namespace, service.name) for service in lab.services)]
@@ -81,8 +100,8 @@ def resolved(lab: Lab, found: TraceTarget, address: IPv4Address, kind: Kind | No
     words = f"{address}:{found.port}" if found.port else f"{address}"
     if service := next((one for one in lab.services if one.cluster_ip == address), None):
         of_service = _of_service(service, words, found.port, kind)
-        return replace(of_service, words=found.words, name=found.name)
-    return replace(target(lab, words, kind), words=found.words, name=found.name)
+        return replace(of_service, words=found.words, name=found.name, size=found.size)
+    return replace(target(lab, words, kind), words=found.words, name=found.name, size=found.size)
 
 
 def named_service(lab: Lab, found: TraceTarget, kind: Kind | None) -> TraceTarget:
@@ -132,6 +151,13 @@ def _address(name: str) -> IPv4Address | None:
         return None
 
 
+def _hosts(lab: Lab) -> dict[str, IPv4Address]:
+    """The address of each host, by its name."""
+    within = (pod for pod in lab.pods if pod.host_network and not (pod.deletion or pod.finished))
+    named = {pod_host(pod.namespace, pod.name): address_of(pod) for pod in within}
+    return named | {place.name: place.address for place in places(lab)}
+
+
 def _host_of(lab: Lab, word: str) -> str:
     """A host by NAMESPACE/POD, or by its address; "" if there is none."""
     namespace, slash, pod = word.partition("/")
@@ -145,7 +171,7 @@ def _host_of(lab: Lab, word: str) -> str:
 
 def _service(lab: Lab, name: str) -> Service | None:
     """A Service by NAME, NAMESPACE/NAME or svc/NAME; a host of the same name comes first."""
-    if any(place.name == name for place in places(lab)):
+    if name in _hosts(lab):
         return None
     namespace, _, plain = name.rpartition("/")
     namespace = "" if namespace in ("svc", "service", "services") else namespace

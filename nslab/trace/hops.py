@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -11,14 +12,17 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from nslab.trace.endpoints import TraceTarget
-    from nslab.trace.observed import ConntrackEntry, Header, Match, RouteTaken
+    from nslab.trace.observed import ConntrackEntry, Header, Match, RouteTaken, Visit
 
 
+_ASKS = re.compile(r"-m mark --mark (0x[0-9a-f]*[1-9a-f][0-9a-f]*)/")
+"""In the text of a rule of iptables: a mark that must be there."""
 BY_CONNTRACK = "conntrack; no rule does this"
 BLACKHOLE = "a blackhole route drops it"
 RP_FILTER = "its rp_filter drops it: no route leads back to where it came in"
 NO_ROUTE = "it has no route there"
-NO_FORWARDING = "it does not forward packets (ip_forward), or a route says unreachable"
+NO_FORWARDING = "it does not forward (ip_forward is 0)"
+NO_FORWARDING_THERE = "it does not forward what comes in there (the interface's forwarding is 0)"
 UNREACHABLE = "a route of its says unreachable"
 PROHIBITED = "a route of its says prohibit"
 TTL_OVER = "its TTL is over"
@@ -32,6 +36,11 @@ def route_cause(first: RouteTaken | None, route: RouteTaken) -> str:
     if first is None or str(first) == str(route):
         return f"route {route}"
     return f"route {first}; after DNAT {route}"
+
+
+def too_big(length: int, dev: str, mtu: int) -> str:
+    """The cause of a loss, of which the sender is told: no host may fragment the packet. Both in bytes."""
+    return f"its {length} bytes are more than the MTU of {dev}, {mtu}"
 
 
 class Action(StrEnum):
@@ -67,11 +76,32 @@ class End(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Accepted:
+    """A base chain that accepted a packet, by its last rule, which `by` wrote, or by its policy."""
+
+    visit: Visit
+    by: str = ""
+
+    @property
+    def rule(self) -> Match | None:
+        """The rule that accepted it; None if the policy did."""
+        return self.visit.matches[-1] if self.visit.matches and not self.visit.policy else None
+
+    @property
+    def marked(self) -> Match | None:
+        """The rule before that set the mark for which the last one asks; None if that asks for none."""
+        asked = _ASKS.search(self.rule.rule) if self.rule else None
+        before = reversed(self.visit.matches[:-1]) if asked else ()
+        return next((one for one in before if asked and f"--set-xmark {asked[1]}/" in one.rule), None)
+
+
+@dataclass(frozen=True, slots=True)
 class Hop:
     """One thing that a host did. `header`: afterwards; `before`: if it changed; `outer`: the tunnel's.
 
     `dev`: where it came in, or goes out. `cause`: the rule, the route or the setting; `by`: who wrote that; `matches`:
-    the rules that matched, in order. `mtu`: of `dev`, in bytes. `command` shows the same.
+    the rules that matched, in order. `mtu`: of `dev`, in bytes. `command` shows the same. `accepted`: the base chains
+    that the packet met there and that changed nothing of it; a prediction does not have them.
     """
 
     host: str
@@ -88,6 +118,7 @@ class Hop:
     mtu: int = 0
     command: str = ""
     note: str = ""
+    accepted: tuple[Accepted, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,20 +9,24 @@ from nslab.dataclass import replace
 from nslab.objects.names import SWITCH
 from nslab.probes.evidence import What
 from nslab.trace import commands
-from nslab.trace.hops import BLACKHOLE, RP_FILTER, TTL_OVER, Action, Hop, route_cause
+from nslab.trace.hops import BLACKHOLE, RP_FILTER, TTL_OVER, Accepted, Action, Hop, route_cause, too_big
 from nslab.trace.stations import PREROUTING, asked, asked_first
 from nslab.trace.translations import path, translations, undone_for_the_sender
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from nslab.trace.known import Known
-    from nslab.trace.observed import Header, RouteTaken, Visit
+    from nslab.trace.observed import Header, Match, RouteTaken, Visit
     from nslab.trace.stations import Station
 
 _REJECTS = re.compile(r"-j REJECT\b|(^|\s)reject( with \S.*)?$")
 _TTL = re.compile(r"--ttl-set (\d+)|ip ttl set (\d+)")
 """In the text of a rule of iptables, or of nft."""
+_WITH_CHAIN = (
+    Action.DNAT, Action.SNAT, Action.REVERSE_DNAT, Action.REVERSE_SNAT, Action.DROP, Action.REJECT,
+)  # fmt: skip
+"""What one chain does, or conntrack; all else a host does with the packet as its chains accepted it."""
 
 
 def hops(stations: Sequence[Station], known: Known) -> Iterator[Hop]:
@@ -32,9 +36,20 @@ def hops(stations: Sequence[Station], known: Known) -> Iterator[Hop]:
         following = stations[number + 1] if number + 1 < len(stations) else None
         inner = (before and before.left) if station.unseen else None
         before = station
-        for hop in _of(station, following, inner or station.inner, known):
+        found = [*_of(station, following, inner or station.inner, known)]
+        changed = {hop.matches for hop in found if hop.matches}
+        for hop in found:
             mtu = known.mtus.get((hop.host, hop.dev), 0)
-            yield replace(hop, reply=station.what is not What.REQUEST, mtu=mtu)
+            accepted = () if hop.action in _WITH_CHAIN else tuple(_accepted(station, changed, known))
+            yield replace(hop, reply=station.what is not What.REQUEST, mtu=mtu, accepted=accepted)
+
+
+def _accepted(station: Station, told: Collection[tuple[Match, ...]], known: Known) -> Iterator[Accepted]:
+    """The chains that accepted the packet. `told`: the rules of those that have a hop of their own."""
+    for visit in station.visits:
+        if visit.verdict == "accept" and visit.matches not in told:
+            by_rule = visit.matches and not visit.policy
+            yield Accepted(visit, known.authors.of_rule(station.host, visit.matches[-1]) if by_rule else "")
 
 
 def _of(station: Station, following: Station | None, inner: Header, known: Known) -> Iterator[Hop]:
@@ -78,7 +93,7 @@ def _passed(station: Station, following: Station | None, known: Known) -> Iterat
         yield _forwarded(station, known)
     elif queued := _queued(station):
         yield _waits(station, queued, known)
-    elif not _dropped(station) and not _taken_out(station, following):
+    elif not station.dropped and not _taken_out(station, following):
         yield from _ended(station, known)
     yield from (hop for hop in changes if hop not in targets)
 
@@ -120,16 +135,27 @@ def _ended(station: Station, known: Known) -> Iterator[Hop]:
 
 def _lost(station: Station, route: RouteTaken, known: Known) -> Hop:
     question = asked(station)
-    by = "" if route.error else known.authors.of_route(station.host, route)
-    over = route.kind == "unicast" and _ttl(station) <= 1
-    why = TTL_OVER if over else f"no rule that the kernel traces drops it; route {route}"
-    # From Linux 6.14, a look-up that rp_filter refuses has a blackhole's error.
-    filtered = route.error == BLACKHOLE and station.host in known.filtering
-    cause = RP_FILTER if filtered else route.error or why
+    next_hop = route.via or question.header.target
+    why = _cause(station, route, known)
+    silent = known.silent.get((station.host, next_hop), "")
     return Hop(
-        station.host, Action.LOST, question.header, dev=station.iif, cause=cause, by="" if over else by,
-        mark=question.mark, command=commands.route(known.lab, question),
+        station.host, Action.LOST, question.header, dev=station.iif, mark=question.mark,
+        cause=why or silent or f"no rule that the kernel traces drops it; route {route}",
+        by="" if why or silent else known.authors.of_route(station.host, route),
+        command=commands.route(known.lab, question) if why or not silent
+        else commands.neighbours(known.lab, station.host, next_hop),
     )  # fmt: skip
+
+
+def _cause(station: Station, route: RouteTaken, known: Known) -> str:
+    """Why routing passes a packet no further; "" if it tells of no cause."""
+    # From Linux 6.14, a look-up that rp_filter refuses has a blackhole's error.
+    if route.error == BLACKHOLE and station.host in known.filtering:
+        return RP_FILTER
+    if route.error or route.kind != "unicast":
+        return route.error
+    length, mtu = station.entered.length, known.mtus.get((station.host, route.dev), 0)
+    return TTL_OVER if _ttl(station) <= 1 else too_big(length, route.dev, mtu) if length > mtu > 0 else ""
 
 
 def _ttl(station: Station) -> int:
@@ -174,10 +200,6 @@ def _tunnel(station: Station, following: Station | None, inner: Header, known: K
         )  # fmt: skip
 
 
-def _dropped(station: Station) -> Visit | None:
-    return next((visit for visit in station.visits if visit.verdict == "drop"), None)
-
-
 def _queued(station: Station) -> Visit | None:
     """The last visit, if it gave the packet to a program, which let it go neither on nor into the next chain."""
     last = station.visits[-1] if station.visits else None
@@ -195,7 +217,7 @@ def _waits(station: Station, visit: Visit, known: Known) -> Hop:
 
 def _verdicts(station: Station, known: Known) -> Iterator[Hop]:
     """A hop if a chain dropped the packet. What accepts it changes nothing."""
-    if not (visit := _dropped(station)):
+    if not (visit := station.dropped):
         return
     last = visit.matches[-1] if visit.matches else None
     rejects = last is not None and _REJECTS.search(last.rule) is not None

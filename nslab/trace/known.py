@@ -19,7 +19,8 @@ class Known:
     """What explains a journey: routes by question, MTUs by host and interface, who wrote what.
 
     `sent`: the packet as its sender made it, whose reply the sender gets. `filtering`: the hosts whose rp_filter
-    counted packets meanwhile. `answered`: who answered a host's ARP request for an address, if it had to ask.
+    counted packets meanwhile. `answered`: who answered a host's ARP request for an address, if it had to ask;
+    `silent`: of the addresses for which nobody answered one, that in words.
     """
 
     lab: str
@@ -29,3 +30,4 @@ class Known:
     sent: Header | None = None
     filtering: Collection[str] = ()
     answered: Mapping[tuple[str, IPv4Address], str] = field(default_factory=dict)
+    silent: Mapping[tuple[str, IPv4Address], str] = field(default_factory=dict)

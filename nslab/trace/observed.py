@@ -102,6 +102,9 @@ class Match:
     handle: int = 0
     chance: float = 1.0
 
+    def __str__(self) -> str:
+        return f'{self.rule} "{self.comment}"' if self.comment else self.rule
+
 
 @dataclass(frozen=True, slots=True)
 class Visit:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from nslab.objects.names import host
 from nslab.probes.evidence import Sighting, Trail, What
 from nslab.trace.ending import described, ending
-from nslab.trace.hops import Action, End, Hop
+from nslab.trace.hops import NO_FORWARDING, NO_FORWARDING_THERE, Action, End, Hop
 from nslab.trace.words import trouble
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from nslab.objects.plan import Plan
-    from nslab.trace.observed import Match, Passing, WatchedPacket
+    from nslab.trace.observed import Passing, WatchedPacket
 
 _ENDS = {Action.DROP: End.DROPPED, Action.REJECT: End.REJECTED}
 
@@ -37,7 +37,7 @@ def why(seen: WatchedPacket, hops: Sequence[Hop], target: str) -> str:
     """The cause of what was not delivered, in one sentence. `target`: the host that should answer; "" if unknown."""
     if stopped := next((hop for hop in hops if hop.action in _ENDS), None):
         verb = "rejects" if stopped.action is Action.REJECT else "drops"
-        rule = f": {_rule(stopped.matches[-1])}" if stopped.matches else ""
+        rule = f": {stopped.matches[-1]}" if stopped.matches else ""
         by = f" ({stopped.by})" if stopped.by else ""
         return f"{stopped.host} {verb} {'the reply' if stopped.reply else 'it'} by {stopped.cause}{rule}{by}"
     if seen.error and not seen.passings:
@@ -47,13 +47,10 @@ def why(seen: WatchedPacket, hops: Sequence[Hop], target: str) -> str:
     if end.refused and end.host == target:
         return f"{sentence}: it has the address, and nothing listens there on port {end.port}"
     if lost := next((hop for hop in hops if hop.action is Action.LOST), None):
-        counted = "; ".join(end.because) if end.host == lost.host else ""
+        is_exact = lost.cause in (NO_FORWARDING, NO_FORWARDING_THERE)  # the counter is one for both
+        counted = "; ".join(end.because) if end.host == lost.host and not is_exact else ""
         return f"{lost.host} does not pass {'the reply' if lost.reply else 'it'} on: {counted or lost.cause}"
     return sentence
-
-
-def _rule(match: Match) -> str:
-    return f'{match.rule} "{match.comment}"' if match.comment else match.rule
 
 
 def trail_of(seen: WatchedPacket) -> Trail:

@@ -14,7 +14,7 @@ from nslab.probes.probe import Kind
 from nslab.quote import fill
 from nslab.trace.balanced import balanced
 from nslab.trace.branch import LO, Branch, Nat, ended, header_of, times
-from nslab.trace.hops import NO_FORWARDING, TTL_OVER, Action, End, Hop, route_cause
+from nslab.trace.hops import NO_FORWARDING, TTL_OVER, Action, End, Hop, route_cause, too_big
 from nslab.trace.rules.packet import ICMP, TCP, UDP, HookPacket
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ HOPS = 32
 """The maximum number of hops; a packet that has not arrived by then is in a loop."""
 IPIP = 4
 CIRCLE = "it goes in a circle"
+TOO_LONG = "Message too long"
+"""What the kernel tells a sender that allows no fragments (EMSGSIZE)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,9 @@ class Predictor(ABC):
         for routed, way in self.hosts.ways(self.hosts.restored(branch, "OUTPUT")):
             if way.error:
                 yield self.hosts.lost(routed, "", way.error)
+                continue
+            if not routed.packet.reply and routed.packet.length > self.hosts.mtu(routed.ns, way.dev) > 0:
+                yield ended(routed, End.UNREACHABLE, f"{self.hosts.name(routed.ns)} sends nothing: {TOO_LONG}")
                 continue
             for after in self.hosts.through(routed, "OUTPUT", oif=way.dev):
                 if after.over:
@@ -168,6 +173,9 @@ class Predictor(ABC):
             return
         if branch.packet.ttl <= 1:
             yield self.hosts.lost(branch, dev, TTL_OVER)
+            return
+        if branch.packet.length > (mtu := self.hosts.mtu(branch.ns, way.dev)) > 0:
+            yield self.hosts.lost(branch, dev, too_big(branch.packet.length, way.dev, mtu), told=True)
             return
         branch = changed(branch, packet=changed(branch.packet, ttl=branch.packet.ttl - 1))
         for after in self.hosts.through(branch, "FORWARD", iif=dev, oif=way.dev):
@@ -250,7 +258,7 @@ def probe(source: IPv4Address, target: TraceTarget) -> HookPacket:
     """The packet that `trace` sends."""
     assert target.address
     protocol, length = _KINDS[target.kind]
-    return HookPacket(source, target.address, protocol, 0, target.port, length=length)
+    return HookPacket(source, target.address, protocol, 0, target.port, length=target.size or length)
 
 
 def predicted(branch: Branch) -> Predicted:

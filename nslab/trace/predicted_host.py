@@ -166,11 +166,11 @@ class PredictedHosts(ABC):
         )  # fmt: skip
         return changed(branch, hops=(*branch.hops, hop))
 
-    def lost(self, branch: Branch, dev: str, why: str) -> Branch:
-        """The branch, where the host passes it no further."""
+    def lost(self, branch: Branch, dev: str, why: str, *, told: bool = False) -> Branch:
+        """The branch, where the host passes it no further. `told`: it tells the sender, as of each cause in `TOLD`."""
         question = RouteQuestion(self.name(branch.ns), header_of(branch.packet), dev)
         branch = self.hop(branch, Action.LOST, dev=dev, cause=why, command=commands.route(self.lab, question))
         what = "the reply" if branch.packet.reply else "it"
         # Of a missing route, the kernel tells the sender; of a blackhole, and where it does not forward, nobody.
-        end = End.UNREACHABLE if why in TOLD else End.LOST
+        end = End.UNREACHABLE if told or why in TOLD else End.LOST
         return ended(branch, end, f"{self.name(branch.ns)} does not pass {what} on: {why}")

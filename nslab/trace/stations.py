@@ -71,7 +71,13 @@ class Station:
     @property
     def astray(self) -> bool:
         """Whether it only got a copy that a bridge flooded to all its ports."""
-        return bool(self.arrival) and not self.departure and all(one.astray for one in self.arrival)
+        came_only = bool(self.arrival) and not self.departure
+        return came_only and not self.dropped and all(one.astray for one in self.arrival)
+
+    @property
+    def dropped(self) -> Visit | None:
+        """The visit of the chain that dropped it, if one did: with br_netfilter, of what a bridge forwards, too."""
+        return next((visit for visit in self.visits if visit.verdict == "drop"), None)
 
     @property
     def unseen(self) -> bool:

@@ -21,7 +21,7 @@ _HEADER = ("HOST", "MAY REACH IT", "THE REST DENIED BY", "IT MAY REACH", "THE RE
 def lines(found: PodAccess, columns: int = 0) -> Iterator[str]:
     """In each direction the policies that isolate it, then a row for each host."""
     for way, policies in found.isolated.items():
-        yield f"{way} of {found.pod}: " + (f"isolated by {_some(policies)}" if policies else "not isolated")
+        yield f"{way} of {found.pod}: " + (f"isolated by {some_policies(policies)}" if policies else "not isolated")
     rows = [(host, *_cells(there), *_cells(back)) for host, (there, back) in found.hosts.items()]
     yield ""
     yield table(_HEADER, rows, columns)
@@ -29,10 +29,11 @@ def lines(found: PodAccess, columns: int = 0) -> Iterator[str]:
 
 def _cells(one: Access) -> tuple[str, str]:
     ports = "yes" if one.ports == (ALL,) else ", ".join(one.ports) or "no"
-    return ports, _some(one.policies)
+    return ports, some_policies(one.policies)
 
 
-def _some(policies: Sequence[str]) -> str:
+def some_policies(policies: Sequence[str]) -> str:
+    """The names of policies, of many the first; a long one shortened."""
     return some([*map(shown, policies)], MOST)
 
 

@@ -41,11 +41,22 @@ def mending(plan: Plan) -> list[str]:
     return lines + [up(step.obj).strip("`") for step in plan if isinstance(step.obj, Process)][:1]
 
 
-def standing_still(stopped: Iterable[tuple[KernelObject, int]], *, idle: bool = False) -> list[str]:
-    """A line for each stopped process (SIGSTOP), with its pid. `idle`: the process of the controllers is missing."""
+def standing_still(
+    stopped: Iterable[tuple[KernelObject, int]], ended: Iterable[tuple[str, str]] = (), *, idle: bool = False
+) -> list[str]:
+    """A line for each stopped process (SIGSTOP), with its pid, and for each node's that has `ended` by an error.
+
+    `idle`: the process of the controllers is missing.
+    """
     named = [(obj.host, obj.label.removeprefix("running "), pid) for obj, pid in stopped]
     lines = [f"{where}: {what} is stopped (process {pid})" for where, what, pid in named]
+    lines += [ended_by(*one) for one in ended]
     return [*lines, *(["the lab has no process of its controllers (kube-controller-manager's)"] if idle else [])]
+
+
+def ended_by(node: str, error: str) -> str:
+    """A node's process that has ended, with its last words."""
+    return f"{node}'s nslab-node process ended by an error: {error}"
 
 
 def unwritten(failed: Mapping[str, Mapping[str, str]]) -> list[str]:
@@ -88,7 +99,7 @@ def _pods_and_nodes(lab: Lab) -> dict[str, str]:
     link = network(lab).pod_link
     found = {str(node.pod_cidr): f"the pods of {node.name}" for node in lab.nodes}
     found |= {f"{node.address}/32": node.name for node in lab.nodes}
-    for pod in lab.pods:
+    for pod in (pod for pod in lab.pods if not pod.host_network):
         host = f"pod {names.pod_host(pod.namespace, pod.name)}"
         found |= {f"{address_of(pod)}/32": host, link(pod): host}
     return found

@@ -12,6 +12,7 @@ from nslab.controllers.rollout import QUARTER
 from nslab.lab.history import revision_of
 from nslab.lab.selection import owned, owners
 from nslab.lab.views import FINISHED
+from nslab.views.describe_service import service_pairs
 from nslab.views.events import lines_about
 from nslab.views.table import table
 
@@ -30,6 +31,10 @@ STATES = {
     "finishedAt": "Finished",
 }
 """The fields of a container's state, and what kubectl calls them."""
+
+
+UNDATED = ("Service", "ReplicaSet", "ReplicationController", "DaemonSet")
+"""The kinds of which kubectl says no time."""
 
 
 def describe(one: Object, there: Sequence[Object], now: float) -> str:
@@ -70,7 +75,7 @@ def _head(one: Object) -> Iterator[Pair]:
     yield "Name", printable(str(metadata.get("name", "")))
     if "namespace" in metadata:
         yield "Namespace", str(metadata["namespace"])
-    if created := metadata.get("creationTimestamp"):
+    if (created := metadata.get("creationTimestamp")) and one["kind"] not in UNDATED:
         yield "CreationTimestamp", str(created)
     yield "Labels", _words(metadata.get("labels"))
     yield "Annotations", _words(metadata.get("annotations"), ": ")
@@ -161,39 +166,7 @@ def _probe(probe: Object) -> str:
 
 
 def _service(one: Object, there: Sequence[Object], _now: float) -> Iterator[Pair]:
-    spec = one["spec"]
-    yield "Selector", labels(spec.get("selector"))
-    yield "Type", spec.get("type", "ClusterIP")
-    yield "IP", str(spec.get("clusterIP") or NONE)
-    yield from (("External IPs", ",".join(found)) for found in [spec.get("externalIPs")] if found)
-    ingress = one.get("status", {}).get("loadBalancer", {}).get("ingress", ())
-    if ingress:
-        yield "LoadBalancer Ingress", ", ".join(str(each.get("ip") or each.get("hostname")) for each in ingress)
-    for port in spec.get("ports", ()):
-        name, protocol = port.get("name") or "<unset>", port.get("protocol", "TCP")
-        yield "Port", printable(f"{name}  {port.get('port')}/{protocol}")
-        yield "TargetPort", printable(f"{port.get('targetPort') or port.get('port')}/{protocol}")
-        if port.get("nodePort"):
-            yield "NodePort", printable(f"{name}  {port['nodePort']}/{protocol}")
-        yield "Endpoints", _endpoints_of(one, port, there)
-    yield "Session Affinity", spec.get("sessionAffinity", "None")
-    if spec.get("externalTrafficPolicy"):
-        yield "External Traffic Policy", spec["externalTrafficPolicy"]
-    yield "Internal Traffic Policy", spec.get("internalTrafficPolicy", "Cluster")
-
-
-def _endpoints_of(service: Object, port: Object, there: Sequence[Object]) -> str:
-    """The ready endpoints of one port, of all its slices."""
-    namespace, name = (service["metadata"].get(field) for field in ("namespace", "name"))
-    found = []
-    for one in there:
-        metadata = one["metadata"]
-        of = (metadata.get("labels") or {}).get("kubernetes.io/service-name")
-        if one["kind"] == "EndpointSlice" and (metadata.get("namespace"), of) == (namespace, name):
-            numbers = [each["port"] for each in one.get("ports", ()) if each.get("name", "") == port.get("name", "")]
-            ready = [end for end in one.get("endpoints", ()) if (end.get("conditions") or {}).get("ready", True)]
-            found += [f"{address}:{number}" for end in ready for address in end["addresses"] for number in numbers]
-    return ",".join(found) or NONE
+    yield from service_pairs(one, there)
 
 
 def _set(one: Object, there: Sequence[Object], now: float) -> Iterator[Pair]:

@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING, Any
 from nslab.policy.release import FELIX_BITS
 from nslab.trace.hops import Action, End
 from nslab.trace.observed import PROTOCOLS
+from nslab.trace.translations import path
 from nslab.wire.packets import ICMP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from nslab.trace.hops import Hop, Journey
-    from nslab.trace.observed import ConntrackEntry, Header
+    from nslab.trace.observed import ConntrackEntry, Header, Match
 
 _TRANSLATIONS = (Action.DNAT, Action.SNAT, Action.REVERSE_DNAT, Action.REVERSE_SNAT)
+_FILTER = 0
+"""The priority of the base chains that filter, in nft as in iptables; the others rather change packets."""
+_VERDICTS = {Action.DROP: "drop", Action.REJECT: "reject", Action.LOST: "lost"}
+"""What becomes of the packet; after all else that a host does, it goes on."""
 _STOPS = (Action.DROP, Action.REJECT, Action.LOST)
 
 
@@ -57,7 +62,7 @@ def _lines(hops: Sequence[Hop], *, reply: bool) -> Iterator[tuple[str, str]]:
             host = hop.host
             yield "host", f"  {host}"
         yield "stop" if hop.action in _STOPS else "hop", f"{number:>4}  {_what(hop):<{width}}  {_packet(hop)}"
-        for cause in _cause(hop).splitlines():
+        for cause in (*_cause(hop).splitlines(), *_accepted(hop)):
             yield "cause", f"{'':6}{cause}"
         if hop.command:
             yield "command", f"{'':6}$ {hop.command}"
@@ -120,6 +125,17 @@ def _cause(hop: Hop) -> str:
     drawn = next((one.chance for one in hop.matches if one.chance < 1), 1.0)
     chance = f"; drawn with a chance of {drawn:.0%}" if drawn < 1 else ""
     return f"{hop.cause}{rule}{comment}{by}{chance}{note}" if hop.cause or by or note else ""
+
+
+def _accepted(hop: Hop) -> Iterator[str]:
+    """The rules that accepted it where packets are filtered, and those that set the mark for which they ask."""
+    for one in hop.accepted:
+        visit = one.visit
+        if one.rule and visit.priority == _FILTER:
+            by = f" [{one.by}]" if one.by else ""
+            yield f"accepted by {path(visit.table, visit.chain, visit.matches)}: {one.rule}{by}"
+            if one.marked:
+                yield f"marked by {one.marked.chain}: {one.marked}"
 
 
 def summary(journey: Journey) -> str:
@@ -208,19 +224,31 @@ def _hop(hop: Hop) -> dict[str, Any]:
         "mtu": hop.mtu,
         "cause": hop.cause,
         "by": hop.by,
-        "rules": [
+        "verdict": _VERDICTS.get(hop.action, "accept"),
+        "rules": [*map(_match, hop.matches)],
+        "accepted": [
             {
-                "table": one.table,
-                "chain": one.chain,
-                "rule": one.rule,
-                "comment": one.comment,
-                "verdict": one.verdict,
-                **({"chance": round(one.chance, 6)} if one.chance < 1 else {}),
+                "table": one.visit.table,
+                "chain": one.visit.chain,
+                "policy": one.visit.policy,
+                "by": one.by,
+                "rules": [*map(_match, one.visit.matches)],
             }
-            for one in hop.matches
+            for one in hop.accepted
         ],
         "note": hop.note,
         "command": hop.command,
+    }
+
+
+def _match(one: Match) -> dict[str, Any]:
+    return {
+        "table": one.table,
+        "chain": one.chain,
+        "rule": one.rule,
+        "comment": one.comment,
+        "verdict": one.verdict,
+        **({"chance": round(one.chance, 6)} if one.chance < 1 else {}),
     }
 
 

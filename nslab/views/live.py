@@ -28,6 +28,8 @@ Object = dict[str, Any]
 SERVICE_NAME = "kubernetes.io/service-name"
 VERSION = "v1.37.0"
 """The Kubernetes whose objects nslab reads."""
+RUNTIME = "nslab://0.1"
+"""The nodes' container runtime, as TYPE://VERSION."""
 
 
 class Live(NamedTuple):
@@ -48,7 +50,7 @@ def objects(lab: Lab, live: Live) -> list[Object]:
     made = [
         *(node(one, running=one.name in live.nodes) for one in lab.nodes),
         *_namespaces(found),
-        *(one.value for one in found.services),
+        *(_with_families(one.value) for one in found.services),
         *controllers(lab, live.pods, time.time()),
         *live.pods.values(),
         *(one.value for one in found.slices),
@@ -88,6 +90,7 @@ def node(one: Node, *, running: bool) -> Object:
                 "kubeletVersion": VERSION,
                 "kernelVersion": platform.release(),
                 "osImage": platform.system(),
+                "containerRuntimeVersion": RUNTIME,
                 "operatingSystem": labels[node_selector.OS],
                 "architecture": labels[node_selector.ARCH],
             },
@@ -117,6 +120,14 @@ def _slices(lab: Lab, live: Live) -> Iterator[Object]:
 def _seen(pod: Pod, document: Object) -> Pod:
     """The pod as the endpoints controller sees it: ready, finished, or neither."""
     return replace(pod, ready=has_condition(document, "Ready"), finished=document["status"]["phase"] in FINISHED)
+
+
+def _with_families(service: Object) -> Object:
+    """A Service with what the API server adds to one that has an address, or none of its own (headless)."""
+    if not (address := service["spec"].get("clusterIP")):
+        return service
+    added = {"clusterIPs": [address], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}
+    return {**service, "spec": {**added, **service["spec"]}}
 
 
 def _of_service(service: Service, one: ServiceInfo) -> Iterator[Object]:

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from nslab.probes import Expected, Kind, Outcome
+from nslab.views.access import some_policies
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -141,7 +142,7 @@ def denials(results: Iterable[Result]) -> Iterator[str]:
             found.setdefault((own, why.direction, why.policies), {})[other] = None
     for (own, direction, policies), others in found.items():
         way = "from" if direction == "ingress" else "to"
-        yield f"  {direction} of {own}, isolated by {_and(policies)}: denied {way} {', '.join(others)}"
+        yield f"  {direction} of {own}, isolated by {some_policies(policies)}: denied {way} {', '.join(others)}"
 
 
 def count(results: Sequence[Result]) -> str:

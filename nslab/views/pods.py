@@ -50,9 +50,6 @@ def live_pod(pod: Pod, report: Status, running: Iterable[str], created: float | 
         "containerStatuses": statuses(pod.containers),
         **({"initContainerStatuses": statuses(pod.init)} if pod.init else {}),
     }
-    if sandbox and _waits_for_another(pod, report):
-        status |= {"phase": "Pending", "containerStatuses": []}
-        status.pop("initContainerStatuses", None)
     if pod.assigned:
         status |= {"podIP": str(pod.assigned), "podIPs": [{"ip": str(pod.assigned)}]}
     metadata = {**({} if created is None else {"creationTimestamp": moment(created)}), **document["metadata"]}
@@ -69,15 +66,6 @@ def pending_pod(pod: Pod, message: str, created: float) -> Object:
     why = {"reason": "Unschedulable", "message": message}
     condition = {"type": "PodScheduled", "status": "False", **why}
     return {**document, "status": {"phase": "Pending", "conditions": [condition], "containerStatuses": []}}
-
-
-def _waits_for_another(pod: Pod, report: Status) -> bool:
-    """Whether none of its containers has been created: the pod before it in its StatefulSet is not ready."""
-    entries = report.get("containers", {}).values()
-    return bool(pod.behind and entries) and all(
-        entry["state"] == "waiting" and not entry.get("last") and entry["reason"] in ("PodInitializing", "")
-        for entry in entries
-    )
 
 
 def pod_row(pod: Object, now: float) -> dict[str, Any]:

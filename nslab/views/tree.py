@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.compiler.addresses import address_of
 from nslab.compiler.endpoints import resolve
 from nslab.compiler.networks import network
 from nslab.compiler.subnets import gateway, subnet_of
@@ -94,11 +95,15 @@ def _node(lab: Lab, node: Node) -> str:
 
 def _pods(lab: Lab, node: Node, most: int) -> list[str]:
     pods = [pod for pod in lab.pods if pod.node == node.name]
-    rows = [[network(lab).pod_line(pod), _name(pod), _containers(pod)] for pod in pods[:most]]
+    rows = [[_line(lab, pod), _name(pod), _containers(pod)] for pod in pods[:most]]
     lines = _columns(rows)
     if len(pods) > most:
         lines.append(f"… and {len(pods) - most} more pods")
     return [f"{'└─' if index == len(lines) - 1 else '├─'} {line}" for index, line in enumerate(lines)]
+
+
+def _line(lab: Lab, pod: Pod) -> str:
+    return f"hostNetwork  {address_of(pod)}" if pod.host_network else network(lab).pod_line(pod)
 
 
 def _services(lab: Lab, most: int) -> list[str]:

@@ -71,13 +71,16 @@ def messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
         at += (length + 3) & ~3
 
 
-def attributes(data: bytes, at: int = 0) -> dict[int, bytes]:
-    """Attributes by type, without the flags for nesting and byte order."""
-    found: dict[int, bytes] = {}
+def each_attribute(data: bytes, at: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Attributes in their order, each with its type as in `attributes`; one of a type may follow another."""
     while at + 4 <= len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, at)
         if length < 4:
             break
-        found[kind & 0x3FFF] = data[at + 4 : at + length]
+        yield kind & 0x3FFF, data[at + 4 : at + length]
         at += (length + 3) & ~3
-    return found
+
+
+def attributes(data: bytes, at: int = 0) -> dict[int, bytes]:
+    """Attributes by type, without the flags for nesting and byte order."""
+    return dict(each_attribute(data, at))

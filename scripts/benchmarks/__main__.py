@@ -7,10 +7,13 @@ import json
 import os
 import sys
 
-from benchmarks import policies, services, trace, up
+from benchmarks import application, policies, services, trace, up
 from benchmarks.figures import document, machine, table
 
-TOPICS = {"up": up.measure, "services": services.measure, "trace": trace.measure, "policies": policies.measure}
+TOPICS = {
+    "up": up.measure, "services": services.measure, "policies": policies.measure, "trace": trace.measure,
+    "application": application.measure,
+}  # fmt: skip
 
 
 def main() -> None:

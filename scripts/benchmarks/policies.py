@@ -105,8 +105,10 @@ class Stage:
     """A node with its Felix, and control."""
 
     def __init__(self, lab: str) -> None:
-        self.lab, self.iptables = lab, working_iptables()
+        self.lab = lab
         self.spaces, self.agents, self.control = Namespaces(), Agents(lab, folder(lab)), ControlClient(lab)
+        with self.spaces.throwaway():
+            self.iptables = working_iptables()
 
     def __enter__(self) -> Self:
         owned.claim(self.lab)

@@ -40,7 +40,7 @@ RUN, IP_NETNS = Path("/run/nslab"), Path("/run/netns")
 
 NAMESPACES = 10
 """Of calico-two-node: two nodes, the client, the switch, five pods (kube-dns is one of them), and control."""
-PROCESSES = 19
+PROCESSES = 21
 """A node's process each, also of the client (3); kube-proxy and the tunnel's end per node (4); control; a pause process
 and a server per pod (10), and kube-dns's second container."""
 ENDED = rf"{NAMESPACES} namespaces and ({PROCESSES}|{PROCESSES + 1}|{PROCESSES + 2}) processes ended"

@@ -159,6 +159,21 @@ OTHERS = {
     "IPv6 route": Stranger(
         "routes", "pod-b", "ip link set lo up; ip -6 route add blackhole fd02::/64", "route blackhole fd02::/64 dev lo"
     ),
+    "nexthop": Stranger(
+        "nexthops", "node1", "ip nexthop add id 5 via 192.168.59.1 dev eth0", "nexthop id 5 via 192.168.59.1 dev eth0"
+    ),
+    "group of nexthops": Stranger(
+        "nexthops",
+        "node2",
+        "ip nexthop add id 5 dev eth0; ip nexthop add id 6 blackhole; ip nexthop add id 7 group 5",
+        "nexthop id 7 group 5",
+    ),
+    "multicast group": Stranger(
+        "multicast groups",
+        "switch",
+        "bridge mdb add dev br0 port node1 grp 239.1.1.1 permanent",
+        "multicast group dev br0 port node1 grp 239.1.1.1",
+    ),
     "IPv6 neighbour": Stranger(
         "neighbours",
         "pod-b",
@@ -276,6 +291,12 @@ OURS = {
         "pod-b",
         "ip route del local 127.0.0.0/8 table local",
         "pod-b has no local route to 127.0.0.0/8 through lo",
+    ),
+    "MAC address": Stranger(
+        "interfaces",
+        "client",
+        "ip link set eth0 address 02:00:00:00:00:55",
+        "client's eth0 has MAC address 02:00:00:00:00:55 instead of",
     ),
     "address of lo": Stranger(
         "addresses",

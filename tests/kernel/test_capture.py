@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.kernel.labkit import NSLAB, OwnLab, nslab, until
+from tests.kernel.labkit import NSLAB, OwnLab, agnhosts, nslab, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,6 +78,22 @@ def test_a_call_of_a_service_at_all_interfaces(lab: OwnLab, tmp_path: Path) -> N
     assert times == sorted(times)
     back = read(file, "frame.comment", only="frame.comment contains reverse")
     assert {one["frame.comment"] for one in back} == {"node2: reverse DNAT 20.111.156.7:8080 => 10.103.9.116:8080"}
+
+
+def test_interfaces_that_come_later(lab: OwnLab, tmp_path: Path) -> None:
+    file, pod = tmp_path / "later.pcapng", tmp_path / "late.yaml"
+    pod.write_text(agnhosts({"late": ("late", "node1")}))
+    running = Running(lab.name, "-w", str(file), "--filter", "tcp port 8080")
+    for _ in range(2):  # the second one has the name of the first, and nothing else of it
+        assert nslab("apply", lab.name, "-f", str(pod), "--wait").returncode == 0
+        assert lab.talks("pod-d", nslab("get", lab.name, "pod/late", "-o", "jsonpath={.status.podIP}").stdout)
+        assert nslab("delete", lab.name, "pod/late", "--now").returncode == 0
+    status, _, said = running.end()
+    assert (status, "none lost" in said) == (0, True), said
+    seen = read(file, "frame.interface_name", "frame.interface_id", only="tcp.flags == 0x002 && ip.src == 20.109.131.3")
+    places = [one["frame.interface_id"] for one in seen if one["frame.interface_name"] == "late:eth0"]
+    assert len(places) == len({*places}) == 2
+    assert len([one for one in seen if one["frame.interface_name"].startswith("node1:cali")]) == 2
 
 
 def test_a_packet_is_followed_through_all_interfaces(lab: OwnLab) -> None:

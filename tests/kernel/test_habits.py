@@ -62,6 +62,8 @@ def test_a_pod_typed_as_kubectl_has_it_is_recognized(lab: RunningLab) -> None:
     for call in (("exec", *pod, "--", "true"), ("exec", *pod), ("logs", *pod), ("shell", *pod)):
         done = nslab(*call)
         assert (done.returncode, done.stdout, done.stderr) == (2, "", sentence)
+    for call in (("exec", lab.name, "deploy/web", "--", "true"), ("logs", lab.name, "deploy/web")):
+        assert nslab(*call).stderr.endswith(f"; did you mean {lab.name}/deploy/web?\n")
     done = nslab("exec", lab.name, "nosuch", "--", "true")
     assert done.stderr == f"nslab: {lab.name} names no host: write LAB/HOST; as in {lab.name}/client\n"
     done = nslab("shell", f"{lab.name}/pod-b", "true")
@@ -158,6 +160,7 @@ def test_get_ends_when_nobody_reads_it_any_more(lab: RunningLab) -> None:
 def test_diff_right_after_a_change_waits_for_what_goes(lab: RunningLab) -> None:
     lab.apply(DEPLOYMENT)
     try:
+        assert nslab("scale", lab.name, "deploy", "many", "--replicas=2").stdout == "deployment.apps/many scaled\n"
         for replicas in (1, 4) * 4:
             lab.scale("deployment/many", replicas)
             drift = drift_of(lab.name)
@@ -173,6 +176,10 @@ def test_logs_of_all_pods_with_a_label(lab: RunningLab) -> None:
     assert nslab("logs", lab.name, "-l", "app=guest", "--tail=0").stdout == ""
     assert nslab("logs", lab.name, "-l", "app=x").stderr == "No resources found in default namespace.\n"
     assert nslab("logs", f"{lab.name}/guest-1", "-l", "app=guest").returncode == 2
+    logs = ("logs", f"{lab.name}/guest-1", "--since")
+    assert nslab(*logs, "1h").stdout == nslab(*logs[:2]).stdout != nslab(*logs, "1ns").stdout == ""
+    sentence = 'nslab: error: invalid argument "5" for "--since" flag: time: missing unit in duration "5"\n'
+    assert nslab(*logs, "5").stderr == sentence
     call = [sys.executable, "-m", "nslab", "logs", lab.name, "-l", "app=guest", "--prefix", "-f"]
     with subprocess.Popen(call, stdout=subprocess.PIPE, text=True, cwd=ROOT) as following:
         assert following.stdout

@@ -15,7 +15,7 @@ from nslab.app.drift import drift_of
 from nslab.linux.processes.status import read_status
 from nslab.objects.names import cali, netns
 from nslab.syscall import umount
-from tests.kernel.labkit import RUN, nslab, pids
+from tests.kernel.labkit import RUN, kill, nslab, pids
 
 if TYPE_CHECKING:
     from nslab.pytest_plugin.running import RunningLab
@@ -171,7 +171,7 @@ def test_network_is_mended(lab: RunningLab, what: str) -> None:
 def test_a_changed_mac_is_mended(lab: RunningLab, host: str, end: str) -> None:
     before = lab.sh(host, f"cat /sys/class/net/{end}/address")
     lab.sh(host, f"ip link set {end} address 02:00:00:00:00:99")
-    assert any(f"cable {B} to pod-b's eth0" in line for line in lab.diff())
+    assert f"{host}'s {end} has MAC address 02:00:00:00:00:99 instead of {before.strip()}" in "\n".join(lab.diff())
     healed(lab)
     assert lab.sh(host, f"cat /sys/class/net/{end}/address") == before
 
@@ -205,7 +205,8 @@ def test_vxlan_is_mended(lab: RunningLab, command: str, sentence: str) -> None:
 ALL_OF_POD_B = {"pod-b pause", "pod-b container/app"}
 ALL_OF_DNS = {f"kube-system_kube-dns {role}" for role in ("pause", "container/kubedns", "container/dnsmasq")}
 ALL_OF_NODE_1 = {
-    "node1 node", "node1 tunnel", "node1 kube-proxy", "pod-a pause", "pod-a container/app", *ALL_OF_POD_B, *ALL_OF_DNS,
+    *(f"node1 {role}" for role in ("node", "tunnel", "kube-proxy", "felix")), "pod-a pause", "pod-a container/app",
+    *ALL_OF_POD_B, *ALL_OF_DNS,
 }  # fmt: skip
 KILLED = {
     "node and container": (
@@ -218,6 +219,7 @@ KILLED = {
     "tunnel": (["node1 tunnel"], {"node1 tunnel"}, "node1 has no process behind tunl0 (Felix's)"),
     "client": (["client node"], {"client node"}, "client has no nslab-node process"),
     "kube-proxy": (["node1 kube-proxy"], {"node1 kube-proxy"}, "node1 has no kube-proxy"),
+    "felix": (["node1 felix"], {"node1 felix"}, "node1 has no felix process"),
     "control": (["control control"], {"control control"}, "control has no"),
     "node and pause": (["node1 node", "pod-b pause"], {"node1 node", *ALL_OF_POD_B}, "pod-b has no pause process"),
 }
@@ -272,6 +274,21 @@ def test_processes_are_mended(lab: RunningLab, what: str) -> None:
 
 
 TOLD = ["control", "switch", "node1", "client", "pod-b", "kube-system_kube-dns"]
+
+
+def test_a_nodes_process_has_last_words(lab: RunningLab) -> None:
+    log = RUN / lab.name / "nodes" / "node2" / "nslab-node.log"
+    with log.open("a") as file:
+        file.write("Traceback (most recent call last):\nMemoryError: no \033[2J memory\n")
+    kill(lab.processes()["node2 node"])
+    sentence = "node2's nslab-node process ended by an error: MemoryError: no ?[2J memory"
+    assert sentence in lab.diff()
+    assert nslab("ps", lab.name).stderr == f"{sentence}; `nslab up {lab.name}` starts it again\n"
+    assert sentence in nslab("up", str(RUN / lab.name / "lab.yaml")).stdout
+    assert log.read_text() == ""
+    healed(lab)
+
+
 GONE = {
     "pod": (["pod-b"], ALL_OF_POD_B),
     "client": (["client"], {"client node"}),

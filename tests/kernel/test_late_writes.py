@@ -153,7 +153,7 @@ def test_a_killed_kube_proxy_stays_dead_until_up(lab: RunningLab) -> None:
     """Whatever kubectl changes: its rules go stale, as on a real node."""
     kill(pids(lab.name)["node2 kube-proxy"])
     done = change.apply(lab.name, SERVICE.format(8000))
-    assert (done.lines, done.late) == (("service/late created",), ("node2",))
+    assert (done.lines, done.late) == (("service/late created",), (("kube-proxy", "node2"),))
     assert "node2 kube-proxy" not in pids(lab.name)
     there = {node: "10.103.9.117" in lab.sh(node, "iptables-save -t nat") for node in NODES}
     assert there == {"node1": True, "node2": False}

@@ -168,7 +168,8 @@ def test_a_client_and_a_node_more(own: RunningLab, connection: Connection) -> No
     own.up(edited(text, "  - {name: node2,", third) + POD_E.replace("node1", "node3"))
     after = own.processes()
     assert anew(before, after) == {
-        "guest node", "node3 node", "node3 tunnel", "node3 kube-proxy", "pod-e pause", "pod-e container/app",
+        "guest node", "node3 node", "node3 tunnel", "node3 kube-proxy", "node3 felix", "pod-e pause",
+        "pod-e container/app",
     }  # fmt: skip
     assert answers(own, "pod-e", "20.109.131.3")
     assert "192.168.59.24" in own.sh("node1", "ipset list cali40all-hosts-net")

@@ -60,7 +60,9 @@ def probed(make_lab: Callable[..., RunningLab]) -> Callable[..., RunningLab]:
         lab = make_lab(shipped, proxy_mode=mode)
         with ControlClient(lab.name) as line:
             # What a test breaks must not be mended by a kube-proxy that has only just begun.
-            assert line.put(resolve(lab.desired), expect=[node.name for node in lab.desired.nodes]) == ()
+            assert (
+                line.put(resolve(lab.desired), expect={"kube-proxy": [node.name for node in lab.desired.nodes]}) == ()
+            )
         return lab
 
     return bring_up

@@ -184,6 +184,9 @@ def test_a_template_that_never_gets_ready_leaves_the_old_pods_serving(lab: OwnLa
         assert nslab("delete", lab.name, f"pod/{old}", "--wait=false").returncode == 0
         until(lambda: available(lab) == 3)
         assert sorted(versions(lab, "web").values()) == ["bad", "two", "two", "two"]
+        for replicas, found in ((6, ["bad"] * 3 + ["two"] * 5), (3, ["bad"] * 2 + ["two"] * 2)):
+            assert nslab("scale", lab.name, "deploy/web", "--replicas", f"{replicas}").returncode == 0
+            until(lambda found=found: sorted(versions(lab, "web").values()) == found)
     again = apply(lab, WEB, "two", "--wait")
     assert again.returncode == 0, again.stderr
     assert [*versions(lab, "web").values()] == ["two"] * 3

@@ -1,4 +1,4 @@
-"""The pods of a StatefulSet start one after the other, on whatever nodes they are."""
+"""The pods of a StatefulSet come one after the other, on whatever nodes they are."""
 
 from __future__ import annotations
 
@@ -66,18 +66,27 @@ def make_ready(lab: OwnLab, number: int) -> bool:
     return nslab("exec", f"{lab.name}/db-{number}", "--", "touch", "/tmp/ready").returncode == 0
 
 
-def test_a_pod_starts_when_the_one_before_is_ready(lab: OwnLab) -> None:
+def test_a_pod_is_made_when_the_one_before_is_ready(lab: OwnLab) -> None:
     apply(lab, DB)
-    until(lambda: runs(lab, 0))
     for number in (0, 1):
-        assert not runs(lab, number + 1)
-        assert statuses(lab)[number + 1 :] == ["Pending"] * (2 - number)
+        until(lambda number=number: runs(lab, number))
+        assert statuses(lab) == ["Running"] * (number + 1)
+        assert lab.ns(f"db-{number + 1}") not in subprocess.check_output(["ip", "netns", "list"], text=True)
         assert make_ready(lab, number)
-        until(lambda number=number: runs(lab, number + 1))
+    until(lambda: runs(lab, 2))
     assert make_ready(lab, 2)
     apply(lab, DB.replace("replicas: 3", "replicas: 4"))
     until(lambda: runs(lab, 3))
     assert nslab("diff", lab.name).returncode == 0
+
+
+def test_up_waits_for_all_of_them(lab: OwnLab) -> None:
+    assert nslab("down", lab.name).returncode == 0
+    lab.write(f"{TWO_NODES.replace('NAME', lab.name)}---\n{DB.replace('-e, /tmp/ready', '-e, /')}")
+    up = nslab("up", lab.file)
+    assert up.returncode == 0, up.stderr
+    assert all(f"db-{number}" in up.stdout for number in range(3))
+    assert statuses(lab) == ["Running"] * 3
 
 
 LASTING = (
@@ -104,16 +113,14 @@ def test_pods_start_together_in_parallel(lab: OwnLab) -> None:
 def test_a_node_whose_process_was_killed_goes_on_to_wait(lab: OwnLab) -> None:
     apply(lab, DB)
     until(lambda: runs(lab, 0))
-    nodes = [lab.pids()[f"{node} node"] for node in ("n1", "n2")]
-    for pid in nodes:
-        kill(pid)
+    for node in ("n1", "n2"):
+        kill(lab.pids()[f"{node} node"])
     lab.write(f"{TWO_NODES.replace('NAME', lab.name)}---\n{DB}")
     with subprocess.Popen([*NSLAB, "up", lab.file], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as up:
         until(lambda: {"n1 node", "n2 node"} <= lab.pids().keys())
-        for number in (0, 1):
-            assert not runs(lab, number + 1)
+        for number in range(3):
+            until(lambda number=number: runs(lab, number))
+            assert statuses(lab)[number + 1 :] == []
             until(lambda number=number: make_ready(lab, number))
-            until(lambda number=number: runs(lab, number + 1))
-        make_ready(lab, 2)
         output, _ = up.communicate(timeout=60)
     assert up.returncode == 0, output

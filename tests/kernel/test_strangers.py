@@ -106,6 +106,11 @@ def test_what_is_the_labs_to_say_is_mended(played: Round, what: str) -> None:
     assert played.answer == "pod-d"
 
 
+def test_a_routing_rule_that_somebody_put_back_is_the_one_that_was_there(module_lab: RunningLab) -> None:
+    module_lab.sh("node1", "ip rule del pref 32766; ip rule add pref 32766 lookup main")
+    assert seen(module_lab) == ([], [])
+
+
 def test_each_kind_has_a_stranger() -> None:
     made_elsewhere = {"processes", "sockets", "XDP programs", "IPVS servers"}
     assert {made.kind for made in (*OTHERS.values(), *OURS.values())} | made_elsewhere == {kind.name for kind in KINDS}

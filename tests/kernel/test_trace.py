@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -137,6 +138,23 @@ def test_a_packet_to_a_service_and_back(lab: Lab, mode: str, encapsulation: str)
         overhead = {"IPIP": 20, "VXLAN": 50}[encapsulation]
         assert outer
         assert (outer.protocol, outer.length) == ({20: 4, 50: 17}[overhead], journey.hops[0].header.length + overhead)
+
+
+def test_the_rule_that_accepts_is_named(lab: Lab) -> None:
+    run(lab, "node1", "iptables -I FORWARD -p tcp -m comment --comment by-hand -j ACCEPT")
+    try:
+        done = nslab("trace", lab.name, "box", "svc/one", "--no-reply", "-o", "json")
+        plain = nslab("trace", lab.name, "box", "svc/one", "--no-reply").stdout
+    finally:
+        run(lab, "node1", "iptables -D FORWARD 1")
+    assert 'accepted by filter FORWARD: -p tcp -j ACCEPT "by-hand" [not the lab\'s]' in plain
+    forwards = [hop for hop in json.loads(done.stdout)["hops"] if hop["action"] == "forward"]
+    [accepted] = [one for one in forwards[-1]["accepted"] if one["table"] == "filter"]
+    assert (forwards[-1]["verdict"], accepted["policy"], accepted["rules"][-1]["verdict"]) == (
+        "accept",
+        False,
+        "accept",
+    )
 
 
 def _is_what_the_kernel_has(lab: Lab, journey: Journey, mode: str) -> None:
@@ -452,7 +470,18 @@ LOST = {
         ("node1", Action.LOST), ("node1 does not pass it on: a blackhole route drops it", "node1 has no route to ONE")),
     "no forwarding": Lost(
         "node1", "sysctl -qw net.ipv4.ip_forward=0", "", End.LOST,
-        ("node1", Action.LOST), ("node1 does not pass it on: it does not forward", "ip_forward = 0 instead of 1")),
+        ("node1", Action.LOST), (
+            "node1 does not pass it on: it does not forward (ip_forward is 0)", "ip_forward = 0 instead of 1")),
+    "no forwarding at one interface": Lost(
+        "node1", "sysctl -qw net.ipv4.conf.tunl0.forwarding=0", "", End.LOST, ("node1", Action.LOST),
+        ("node1 does not pass it on: it does not forward what comes in there (the interface's forwarding is 0)",)),
+    "a route that says unreachable": Lost(
+        "node2", "ip route add unreachable ONE", "ip route del unreachable ONE", End.UNREACHABLE,
+        ("node2", Action.LOST), ("node2 does not pass it on: a route of its says unreachable",)),
+    "nobody answers a node": Lost(
+        "node1", "ip route replace ONE via 192.168.59.99 dev eth0 onlink", "ip route del ONE", End.LOST,
+        ("node1", Action.LOST), ("node1 does not pass it on: nobody answers its ARP requests for 192.168.59.99 on eth0",
+        "seen: node1 does not pass it on (nobody answers its ARP requests")),
     "rp_filter": Lost(
         "node1", "ip route add BOX dev @TWO1; sysctl -qw net.ipv4.conf.tunl0.rp_filter=1 net.ipv4.conf.all.rp_filter=1",
         "ip route del BOX dev @TWO1", End.LOST,
@@ -508,6 +537,41 @@ def test_a_lost_packet_is_followed_to_where_it_ends(lab: Lab, name: str) -> None
         assert seen == "nothing more" or seen.startswith(f"{last.host} ")
 
 
+def test_a_packet_that_is_too_big_for_a_link(lab: Lab) -> None:
+    line = f"ip link set $(ip -o route get {address(lab, 'one')} | sed 's/.* dev //; s/ .*//') mtu 1000"
+    run(lab, "node1", line)
+    try:
+        lost = trace(lab.name, "box", "one", Kind.ICMP, 1001)
+        small = trace(lab.name, "box", "one:8081", Kind.UDP, 1000)
+    finally:
+        up(lab)
+    assert (lost.end, actions(lost)[-1], actions(lost, reply=True)[0]) == (End.UNREACHABLE, "lost", "send")
+    assert "its 1001 bytes are more than the MTU of cali" in lost.why
+    assert lost.deviation.startswith("the lab's state predicts: node1 forwards it to cali")
+    assert (small.end, small.deviation) == (End.DELIVERED, "")
+    assert {hop.header.length for hop in small.hops if not hop.reply} == {1000}
+    for journey in (trace(lab.name, "box", "one", Kind.ICMP, 1481), *predict(lab.name, "box", "one", Kind.ICMP, 1481)):
+        assert (journey.end, journey.why) == (End.UNREACHABLE, "box sends nothing: Message too long")
+        assert journey.deviation == ""
+
+
+def test_a_server_that_leaves_datagrams_unread(lab: Lab) -> None:
+    mute = (
+        "import socket; s = socket.socket(2, 2); s.setsockopt(1, 8, 1); s.bind(('', 9000)); "
+        "[s.sendto(bytes(1000), ('127.0.0.1', 9000)) for _ in range(9)]; print(flush=True); input()"
+    )
+    argv = ["ip", "netns", "exec", netns(lab.name, "one"), sys.executable, "-c", mute]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdout
+        server.stdout.readline()
+        journey = trace(lab.name, "box", "one:9000", Kind.UDP)
+        server.kill()
+    assert journey.why == (
+        "it comes in at one's eth0, and one does not answer: "
+        "meanwhile its server left datagrams unread until there was no room for more"
+    )
+
+
 def test_an_icmp_error_has_its_own_way_back(lab: Lab) -> None:
     run(lab, "node1", f"iptables -I FORWARD -d {address(lab, 'one')} -j REJECT --reject-with icmp-host-prohibited")
     try:
@@ -556,6 +620,25 @@ def test_it_leaves_nothing_behind(lab: Lab) -> None:
         assert not [port for port in ports if f"sport={port} " in known]
         assert not [line for line in known.splitlines() if line.startswith("udp") and "dport=53 " in line]
     assert (invalid(), servers()) == (dropped, ""), "the reset found its connection"
+
+
+def test_it_leaves_no_entry_of_ip_in_ip_but_what_was_there(lab: Lab) -> None:
+    def entries() -> list[bool]:
+        return ["unknown  4 " in run(lab, host, "conntrack -L 2>/dev/null") for host in ("node1", "node2")]
+
+    def forget() -> None:
+        for host in ("node1", "node2"):
+            run(lab, host, "conntrack -D -p 4 2>/dev/null || true")
+
+    forget()
+    for to in ("svc/one", "one.default.svc.cluster.local:80"):
+        assert "encapsulate" in actions(trace(lab.name, "box", to))
+        assert entries() == [False, False]
+    run(lab, "box", f"ping -c 1 -W 2 {address(lab, 'one')}")
+    assert entries() == [True, True]
+    trace(lab.name, "box", "svc/one")
+    assert entries() == [True, True]
+    forget()
 
 
 def test_it_leaves_no_entry_of_its_tunnel_s_packets(lab: Lab) -> None:

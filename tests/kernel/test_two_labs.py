@@ -7,11 +7,14 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.linux import owned
+from nslab.linux.owned import MOMENT
 from nslab.syscall import umount
 from tests.kernel.labkit import (
     ENDED,
@@ -107,6 +110,18 @@ def test_who_is_waited_for_is_named_and_waiting_can_be_ended(own: OwnLab) -> Non
                 assert waiting.stderr.read() == "nslab: terminated\n"
         assert processes(own.name) == []
     lock.unlink()
+
+
+def test_who_has_the_lock_for_a_moment_is_not_told_of(own: OwnLab) -> None:
+    """As the controllers of a lab have it whenever they act."""
+    RUN.mkdir(exist_ok=True)
+    lock = RUN / f"{own.name}.lock"
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        letting_go = threading.Timer(MOMENT / 3, fcntl.flock, (held, fcntl.LOCK_UN))
+        letting_go.start()
+        with owned.locked(own.name, "up", pytest.fail):
+            letting_go.join()
 
 
 def test_set_keeps_what_another_call_changed_while_it_waited(own: OwnLab) -> None:

@@ -12,6 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
 from benchmarks import labs
+from benchmarks.application import MANIFEST, without_init
 from benchmarks.build import plan_of
 from benchmarks.figures import Figure, Group, amount, document, ratio, table
 from benchmarks.machine import memory
@@ -20,7 +21,7 @@ from benchmarks.shellway import inside, script
 from benchmarks.stage import SERVER, cluster_ip, moved, services
 from benchmarks.trace import lost
 
-from nslab.admission.load import load
+from nslab.admission.load import load, parse
 from nslab.objects.namespaces import Netns
 from nslab.objects.needs import FULL
 from nslab.objects.process import Process
@@ -169,3 +170,10 @@ def test_a_change_is_one_endpoint() -> None:
     for service in (new, newer):
         (port,), (was,) = service.ports, old.ports
         assert [one == other for one, other in zip(port.endpoints, was.endpoints, strict=True)] == [True, False]
+
+
+def test_an_application_without_its_init_containers_is_the_same_otherwise() -> None:
+    text = MANIFEST.read_text()
+    whole, without = parse(text, "x"), parse(without_init(text), "x")
+    assert [pod.name.partition("-")[0] for pod in whole.pods] == [pod.name.partition("-")[0] for pod in without.pods]
+    assert (sum(len(pod.init) for pod in whole.pods), sum(len(pod.init) for pod in without.pods)) == (1, 0)

@@ -48,7 +48,7 @@ def axe() -> str:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A page with a journey, one with several, one with what differs, one with 50 pods."""
+    """A page with a journey, one with several, one of a lost packet, one with what differs, one with 50 pods."""
     folder = tmp_path_factory.mktemp("pages")
     two, balanced = shipped("calico-two-node"), shipped("services-iptables")
     broken = replace(two.graph, findings=(Difference("node1", "tunl0", "node1 has no route"),))
@@ -56,6 +56,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     texts = {
         "journey": page(two.graph, two.state, predict("calico-two-node", "pod-d", "svc-b")),
         "several": page(balanced.graph, balanced.state, predict("services-iptables", "box-1", "web")),
+        "lost": page(two.graph, two.state, predict("calico-two-node", "pod-d", "20.111.156.50:80")),
         "broken": page(broken, two.state),
         "many": page(many.graph, many.state),
     }
@@ -186,6 +187,14 @@ def test_it_speaks_korean_when_asked_and_by_its_button(opened: Browser, pages: d
     opened.run("document.getElementById('language').click()")
     assert (opened.run(heading), opened.run("document.documentElement.lang")) == ("Journey of a packet", "en")
     assert opened.run(POSITION) == "2 of 14", "it stays where it is"
+
+
+def test_why_a_packet_is_lost_is_korean_too_with_the_cause_within(opened: Browser, pages: dict[str, Path]) -> None:
+    opened.open(pages["lost"], "?lang=ko")
+    summary = "document.getElementById('journey-summary').textContent"
+    assert opened.run(summary) == "응답 없음: node1에서 더 나아가지 못합니다. blackhole 경로가 버립니다"
+    opened.run("document.getElementById('language').click()")
+    assert opened.run(summary) == "timed out: node1 does not pass it on: a blackhole route drops it"
 
 
 def test_it_is_light_or_dark_as_the_system_is_or_as_its_button_says(opened: Browser, pages: dict[str, Path]) -> None:

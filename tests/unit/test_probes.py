@@ -14,10 +14,11 @@ from nslab.lab.types import Cni, Encapsulation, Lab, Plugin, ProxyMode
 from nslab.objects.needs import HostFeatures
 from nslab.objects.plan import Remove
 from nslab.objects.routes import Route
+from nslab.policy.allowed import Denial
 from nslab.probes import Expected, Kind, Outcome, Probe, Result, Way, survey, survey_services, with_learned_routes
 from nslab.probes.pairs import agnhost_port
 from nslab.views.junit import junit, to_json
-from nslab.views.matrix import cell, cells, matrix, seen
+from nslab.views.matrix import cell, cells, denials, matrix, seen
 
 LABS = Path(__file__).parents[2] / "labs"
 STAND_IN, FALLBACK, NO_FALLBACK = (
@@ -450,6 +451,14 @@ def test_what_policies_forbid_must_not_arrive(source: str, target: str, denied: 
     assert found == denied
     assert all(one.expected is Expected.FAIL for one in probes if one.denied)
     assert not any(one.denied for one in survey(policed("kubenet"), STAND_IN, [source], [target]).probes)
+
+
+def test_the_names_of_policies_that_deny_are_bounded() -> None:
+    probes = survey(policed(), STAND_IN, ["b"], ["a"]).probes
+    long = tuple(f"default/{letter * 164}" for letter in "abcde")
+    found = (replace(one, denied=Denial("egress", long)) for one in probes)
+    (line,) = denials(Result(one, Outcome.TIMED_OUT) for one in found)
+    assert (len(line) < 250, line.count("…")) == (True, 4)
 
 
 def test_a_policy_of_one_port_leaves_that_port() -> None:

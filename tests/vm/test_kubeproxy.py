@@ -60,7 +60,7 @@ def start(bench: Bench) -> int:
 
 def put(bench: Bench, *services: ServiceInfo) -> None:
     with ControlClient(bench.lab) as line:
-        assert line.put(services, expect=["node1"]) == ()
+        assert line.put(services, expect={"kube-proxy": ["node1"]}) == ()
         assert line.get()["proxies"]["node1"]["error"] == ""
 
 
@@ -72,7 +72,7 @@ def test_a_first_sync_finds_what_is_there_and_takes_away_what_nobody_wants(bench
     os.kill(pid, signal.SIGKILL)
     until(lambda: not alive(pid), 20)
     with ControlClient(bench.lab) as line:
-        line.put([WEB], expect=[])
+        line.put([WEB], expect={"kube-proxy": []})
     start(bench)
     put(bench, WEB)
     after = inside(bench, "ipvsadm -Sn"), inside(bench, "ip -o -4 address show kube-ipvs0")

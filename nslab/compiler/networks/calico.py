@@ -6,7 +6,7 @@ import json
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import TYPE_CHECKING, Any
 
-from nslab.compiler.addresses import address_of, blocks, pod_mac, pod_netns, tunnel_address
+from nslab.compiler.addresses import address_of, blocks, networked, pod_mac, pod_netns, tunnel_address
 from nslab.compiler.networks import whole
 from nslab.compiler.overlay import IPIP_DEVICE, TUNNEL_MTU, VXLAN_DEVICE, VXLAN_MODES, overlay
 from nslab.compiler.policies import cluster, felix_node
@@ -48,10 +48,9 @@ def objects(lab: Lab, host: HostFeatures) -> Iterator[KernelObject]:
     claims = {node.name: blocks(lab, node) for node in lab.nodes}
     for node in lab.nodes:
         yield from router(lab, node, host)
-        for pod in lab.pods:
-            if pod.node == node.name:
-                yield from wired(lab, node, pod)
-                yield from routed(lab, node, pod)
+        for pod in networked(lab, node):
+            yield from wired(lab, node, pod)
+            yield from routed(lab, node, pod)
         yield from overlay(lab, node, host, claims)
         yield from own_blocks(lab, node, claims[node.name])
         yield from host_ports(lab, node, CNI_NETWORK, 32)

@@ -7,12 +7,13 @@ import re
 from typing import TYPE_CHECKING
 
 from nslab.cni.chain import Program, Wiring
-from nslab.compiler.addresses import address_of, host_local, pod_netns
+from nslab.compiler.addresses import address_of, host_local, networked, pod_netns
 from nslab.compiler.networks import whole
 from nslab.compiler.networks.bridged import forwarding
 from nslab.compiler.networks.kubenet import masquerade, node_routes
 from nslab.compiler.portmap import container_id
 from nslab.compiler.underlay import ETHERNET_MTU
+from nslab.lab.host_ports import host_ports
 from nslab.lab.plugins import PLUGIN_PATHS, network_of, node_config
 from nslab.objects import names
 from nslab.objects.attachment import Attachment
@@ -46,11 +47,10 @@ def objects(lab: Lab, host: HostFeatures) -> Iterator[KernelObject]:
             yield from node_routes(lab, node)
         if lab.cni.masquerade:
             yield from masquerade(lab, node, "ip-masq-agent: SNAT for outbound traffic from cluster", "ip-masq-agent")
-        for pod in lab.pods:
-            if pod.node == node.name:
-                yield Netns(pod_netns(lab, pod), by="kubelet")
-                yield LinkUp(pod_netns(lab, pod), "lo", by=_BY)
-                yield attachment(lab, node, pod, network, host)
+        for pod in networked(lab, node):
+            yield Netns(pod_netns(lab, pod), by="kubelet")
+            yield LinkUp(pod_netns(lab, pod), "lo", by=_BY)
+            yield attachment(lab, node, pod, network, host)
 
 
 def attachment(lab: Lab, node: Node, pod: Pod, network: NetworkConfig, host: HostFeatures) -> Attachment:
@@ -86,11 +86,10 @@ def _args(pod: Pod, container: str) -> str:
 def _runtime_config(node: Node, pod: Pod) -> dict[str, object]:
     """The runtimeConfig for plugins with the capability (CNI's conventions): host ports, and the node's range."""
     mappings = [
-        {"hostPort": port.host_port, "containerPort": port.port, "protocol": str(port.protocol).lower(), "hostIP": ""}
-        for container in pod.containers
-        for port in container.ports
-        if port.host_port
-    ]
+        {"hostPort": port.host_port, "containerPort": port.port, "protocol": str(port.protocol).lower(),
+         "hostIP": port.host_ip}
+        for port in host_ports(pod)
+    ]  # fmt: skip
     ranges = {"ipRanges": [[{"subnet": str(node.pod_cidr)}]]}
     return {**ranges, "portMappings": mappings} if mappings else {**ranges}
 

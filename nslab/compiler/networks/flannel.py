@@ -9,7 +9,7 @@ from __future__ import annotations
 from ipaddress import IPv4Interface
 from typing import TYPE_CHECKING
 
-from nslab.compiler.addresses import bridge_address, tunnel_address
+from nslab.compiler.addresses import bridge_address, networked, tunnel_address
 from nslab.compiler.networks import bridged, whole
 from nslab.compiler.overlay import TUNNEL_MTU
 from nslab.compiler.portmap import PORTMAP, host_ports
@@ -55,7 +55,7 @@ def objects(lab: Lab, host: HostFeatures) -> Iterator[KernelObject]:
             if other != node:
                 yield from way_to(lab, node, other)
         yield from rules(lab, node)
-        pods = [pod for pod in lab.pods if pod.node == node.name]
+        pods = networked(lab, node)
         if pods:  # the CNI plugin makes the bridge for a node's first pod
             yield from bridged.bridge(lab, node, BRIDGE, mtu(lab), _CNI)
         for pod in pods:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.compiler.addresses import bridge_address
+from nslab.compiler.addresses import bridge_address, networked
 from nslab.compiler.networks import bridged, whole
 from nslab.compiler.underlay import ETHERNET_MTU, UPLINK
 from nslab.objects import names
@@ -30,9 +30,8 @@ def objects(lab: Lab, host: HostFeatures) -> Iterator[KernelObject]:
     for node in lab.nodes:
         yield from bridged.forwarding(names.netns(lab.name, node.name), host, _BY)
         yield from bridged.bridge(lab, node, BRIDGE, ETHERNET_MTU, _BY)
-        for pod in lab.pods:
-            if pod.node == node.name:
-                yield from bridged.plugged(lab, node, pod, BRIDGE, ETHERNET_MTU, _BY)
+        for pod in networked(lab, node):
+            yield from bridged.plugged(lab, node, pod, BRIDGE, ETHERNET_MTU, _BY)
         yield from node_routes(lab, node)
         yield from masquerade(lab, node, "kubenet: SNAT for outbound traffic from cluster", _BY)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.compiler.addresses import address_of, host_local, pod_netns
+from nslab.compiler.addresses import address_of, host_local, networked, pod_netns
 from nslab.compiler.networks import whole
 from nslab.objects import names
 from nslab.objects.namespaces import Netns
@@ -30,10 +30,9 @@ def objects(lab: Lab, _host: HostFeatures) -> Iterator[KernelObject]:
     for node in lab.nodes:
         # A new namespace inherits the machine's setting: where Docker runs, it would forward.
         yield Sysctl(names.netns(lab.name, node.name), "net/ipv4/ip_forward", "0", "0", by="the machines")
-        for pod in lab.pods:
-            if pod.node == node.name:
-                yield Netns(pod_netns(lab, pod), by="kubelet")
-                yield LinkUp(pod_netns(lab, pod), "lo", by="container runtime")
+        for pod in networked(lab, node):
+            yield Netns(pod_netns(lab, pod), by="kubelet")
+            yield LinkUp(pod_netns(lab, pod), "lo", by="container runtime")
 
 
 def sort_out(lab: Lab, have: Iterable[KernelObject], known: State) -> tuple[list[KernelObject], list[KernelObject]]:

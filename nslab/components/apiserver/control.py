@@ -84,11 +84,11 @@ class ControlServer:
         self.holders: set[Peer] = set()
         self._holding: list[tuple[Peer, float]] = []
         self._puts: list[Put] = []
-        self._awaited: dict[Peer, set[str]] = {}  # nodes that wait for pods to be ready
         self._prewritten: dict[str, str] = {}
         self._prewritten_at: set[str] = set()
         self._unwritten = False
         self.policies = PolicyController()
+        self._policy_generation = 0
         self._policy_written_at: set[str] = set()  # nodes whose Felixes take over what the client has written
         self._recall()
         self.socket = serve(loop, f"{run}/{rundir.CONTROL_SOCKET}", self.accept)
@@ -130,13 +130,10 @@ class ControlServer:
                 if self.policies.status(request["node"], request["pods"]):
                     self._tell(set())
                 self.changed(self.controller.status(request["node"], request["pods"]))
-                self.tell_ready()
-            case "await":
-                self._awaited[peer] = {*request["pods"]}
-                self.tell_ready()
-                return {}
             case "watch":
                 self.watchers[peer] = Watcher(request.get("component", KUBE_PROXY), request["node"], peer)
+                if not self.policies.given and self.watchers[peer].component == FELIX:
+                    self.watchers[peer].dirty = set()
                 self.push()
                 return None
             case "synced":
@@ -166,9 +163,8 @@ class ControlServer:
     @property
     def followed(self) -> bool:
         """Whether all components that watch have acknowledged everything that concerns them."""
-        if not self.generation:
-            return True  # there is nothing to follow yet
-        return all(watcher.followed for watcher in self.watchers.values())
+        # Before the first Services there are none to follow.
+        return all(one.followed for one in (self.watchers.values() if self.generation else self._watching(FELIX)))
 
     def _watching(self, component: str) -> list[Watcher]:
         return [watcher for watcher in self.watchers.values() if watcher.component == component]
@@ -209,7 +205,7 @@ class ControlServer:
     def _tell(self, written: set[str]) -> None:
         """Have Felixes told what is published; those of the nodes `written` take it over."""
         self._policy_written_at = written
-        self.generation += 1
+        self._policy_generation += 1
         for watcher in self._watching(FELIX):
             watcher.dirty = None
 
@@ -241,7 +237,9 @@ class ControlServer:
         """Send each idle component what has changed for it. Changes while it works are sent together after that."""
         lines: dict[tuple[str, frozenset[str] | None, bool], Update] = {}
         for watcher in list(self.watchers.values()):
-            if self.holders or not self.generation or watcher.works or watcher.dirty == set():
+            if self.holders or watcher.works or watcher.dirty == set():
+                continue
+            if watcher.component == KUBE_PROXY and not self.generation:
                 continue
             what = None if watcher.dirty is None else frozenset(watcher.dirty)
             key = watcher.component, what, what is None and watcher.node in self._written_at(watcher.component)
@@ -254,18 +252,11 @@ class ControlServer:
 
     def _update(self, component: str, what: frozenset[str] | None, written: bool) -> Update:
         if component == FELIX:
-            return updates.policy(self.generation, self.policies.published, written=written)
+            return updates.policy(self._policy_generation, self.policies.published, written=written)
         published = self.controller.published
         if written:
             return updates.taken_over(self.generation, self._prewritten, published)
         return updates.changes(self.generation, published, what)
-
-    def tell_ready(self) -> None:
-        """Tell each node which of the pods that it waits for are ready."""
-        for peer, pods in list(self._awaited.items()):
-            if ready := {pod for pod in pods if self.controller.is_ready(pod)}:
-                self._awaited[peer] = pods - ready
-                peer.send({"ready": sorted(ready)})
 
     def answer_settled(self) -> None:
         """Answer the waiting clients whose condition holds or whose time is up."""
@@ -294,7 +285,6 @@ class ControlServer:
     def gone(self, peer: Peer) -> None:
         """Handle a closed connection: its hold ends, and nobody waits for its acknowledgement."""
         self.watchers.pop(peer, None)
-        self._awaited.pop(peer, None)
         self._holding = [entry for entry in self._holding if entry[0] is not peer]
         self._puts = [put for put in self._puts if put.peer is not peer]
         self.holders.discard(peer)

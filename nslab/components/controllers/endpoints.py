@@ -30,11 +30,6 @@ class EndpointController:
         """The statuses of all pods that nodes have reported."""
         return {pod: status for pods in self._pods.values() for pod, status in pods.items()}
 
-    def is_ready(self, pod: str) -> bool:
-        """Whether a pod is ready, and stays."""
-        status = self.pods().get(pod)
-        return bool(ready(status)) and not (status or {}).get("terminating")
-
     def put(self, services: Iterable[Document], removed: Iterable[str], whole: bool) -> set[str]:
         """Store Services, all of them (`whole`) or some; return the keys whose published form changes."""
         pods, before = self.pods(), {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 
@@ -59,11 +60,15 @@ def find(context: NodeContext, alive: Iterable[tuple[Started, int]]) -> Found:
 
 
 def _is_in(context: NodeContext, net: int, ns: str) -> bool:
-    """Whether `net` is the namespace of that name: it may have been deleted by hand, and created again."""
-    try:
-        return os.stat(ns, dir_fd=context.ns_dir).st_ino == net
-    except OSError:
-        return False
+    """Whether `net` is the namespace of that name (it may have been deleted by hand, and created again) or the node's.
+
+    With hostNetwork, a pod's name is no namespace's, and its processes are in the node's.
+    """
+    for name in (ns, context.ns):
+        with contextlib.suppress(OSError):
+            if os.stat(name, dir_fd=context.ns_dir).st_ino == net:
+                return True
+    return False
 
 
 def kept(found: Found) -> dict[tuple[str, str], Kept]:

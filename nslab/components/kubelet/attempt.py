@@ -141,7 +141,7 @@ class Attempt:
             return
         try:
             with self._place.away(NET):
-                self._place.enter(self._spec.ns)
+                self._place.enter(self._pod.network)
                 # A socket stays in the namespace in which it was created.
                 self._probe = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         except OSError:  # out of descriptors, or the namespace has lost its name

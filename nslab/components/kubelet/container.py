@@ -42,12 +42,11 @@ class Spec:
     dropped default capabilities, whether its root is read-only. `limits`: bytes of memory, bytes of files, processes; 0
     means the default. `links`: the variables of Services, NAME=VALUE, separated by NUL. `mounts`: its volume mounts.
     `lifecycle`: its hooks, by name, with the fields of a HealthCheck. `grace`: seconds from SIGTERM to SIGKILL. `init`:
-    "init" or "sidecar", for init containers; `after`: the names of those before it. `behind`: the pod, NAMESPACE/NAME,
-    that must be ready before it starts. `image`: as the pod names it.
+    "init" or "sidecar", for init containers; `after`: the names of those before it. `image`: as the pod names it.
     """
 
     __slots__ = (
-        "after", "argv", "backoff", "behind", "container", "env", "grace", "image", "init", "lifecycle", "limits",
+        "after", "argv", "backoff", "container", "env", "grace", "image", "init", "lifecycle", "limits",
         "links", "liveness", "mounts", "ns", "number", "port", "readiness", "restart", "security", "startup",
         "working_dir",
     )  # fmt: skip
@@ -74,7 +73,6 @@ class Spec:
         startup: dict[str, Any] | None = None,
         links: str = "",
         mounts: Sequence[Mount] = (),
-        behind: str = "",
         image: str = "",
     ) -> None:
         self.ns, self.container, self.argv, self.env = ns, container, argv, env
@@ -82,7 +80,7 @@ class Spec:
         self.restart, self.backoff = restart, backoff
         self.readiness, self.liveness, self.startup = readiness, liveness, startup
         self.grace, self.lifecycle = grace, lifecycle
-        self.init, self.after, self.behind = init, after or (), behind
+        self.init, self.after = init, after or ()
         self.mounts, self.image = mounts or (), image
         self.links = sys.intern(links)  # the same for all containers of a namespace
         self.security, self.limits = security or [0, 0, [], [], False], limits or [0, 0, 0]
@@ -174,7 +172,7 @@ def start(
         _child(context, memory, spec, pipes, ready, clean, pause if spec.mounts else context.template.descriptor)
 
     with context.away(NET, UTS, IPC, PID):
-        context.enter(spec.ns)
+        context.enter(sandbox.network if sandbox else spec.ns)
         if sandbox:
             syscall.setns(pause, UTS | IPC | (PID if sandbox.share_pid else 0))
         if not (sandbox and sandbox.share_pid):

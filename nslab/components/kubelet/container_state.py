@@ -115,12 +115,12 @@ class ContainerState:
 
     @property
     def ordered(self) -> bool:
-        """Whether it is an init container, or comes after one or after another pod."""
-        return bool(self.spec.init or self.spec.after or self.spec.behind)
+        """Whether it is an init container, or comes after one."""
+        return bool(self.spec.init or self.spec.after)
 
     @property
     def deferred(self) -> bool:
-        """Whether it waits for init containers, or for another pod."""
+        """Whether it waits for init containers."""
         return self.state == "waiting" and self.reason == INITIALIZING
 
     @property
@@ -156,8 +156,7 @@ class ContainerState:
         elif self.state == "running":
             reason = f"port {self.spec.port} did not answer in {seconds:g} s"
         elif not self.settled:
-            behind = f": pod {self.spec.behind.rpartition('/')[2]} is not ready" if self.spec.behind else ""
-            reason = f"did not start in {seconds:g} s{behind}"
+            reason = f"did not start in {seconds:g} s"
         else:
             reason = (attempt.complaint if attempt else "") or self.message or self.reason
         output = attempt.log.tail.decode("utf-8", "replace") if attempt else ""

@@ -1,5 +1,5 @@
 """The order of a pod's containers: init containers first, each to its end; sidecars start before the others, and end
-after them. Pods of a StatefulSet start one after the other.
+after them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ if TYPE_CHECKING:
 
     from nslab.components.kubelet.container_manager import ContainerManager
     from nslab.components.kubelet.container_state import ContainerState
-    from nslab.components.kubelet.predecessors import Predecessors
     from nslab.components.runtime.loop import Loop
     from nslab.components.runtime.node_context import NodeContext
 
@@ -26,37 +25,20 @@ if TYPE_CHECKING:
 
 
 class Order:
-    """The pods of a node that have init containers or wait for other pods, by namespace."""
+    """The pods of a node that have init containers, by namespace."""
 
     def __init__(self, agent: KubeletForOrder) -> None:
         self._agent = agent
         self._pods: set[str] = set()
-        self._others: Predecessors | None = None
 
     def admits(self, life: ContainerManager) -> bool:
         """Whether a container may start now. If not, it does when `go_on` finds that it may."""
         self._pods.add(life.spec.ns)
-        if life.alive and life.spec.behind:
-            self._predecessors.let_pass(life.spec.ns)
-        return self._may_start(life)
-
-    def _may_start(self, life: ContainerManager) -> bool:
-        behind = life.spec.behind
-        return not self._before(life) and not (behind and self._predecessors.block(life.spec.ns, behind))
-
-    @property
-    def _predecessors(self) -> Predecessors:
-        if not self._others:
-            from nslab.components.kubelet.predecessors import Predecessors  # memory of each node, needed by few
-
-            self._others = Predecessors(self._agent.loop, self._agent.context.run, self._agent.changed)
-        return self._others
+        return not self._before(life)
 
     def forget(self, ns: str) -> None:
         """Forget a removed pod."""
         self._pods.discard(ns)
-        if self._others:
-            self._others.forget(ns)
 
     def stuck(self, life: ContainerState) -> bool:
         """Whether a container waits for one that has failed, for good or for now."""
@@ -67,7 +49,7 @@ class Order:
         for ns in list(self._pods):
             lives = self.of(ns)
             for life in lives:
-                if life.deferred and self._may_start(life):
+                if life.deferred and not self._before(life):
                     life.start_late()
             mains = [life for life in lives if not life.spec.init]
             if mains and all(life.state == "terminated" for life in mains):

@@ -66,7 +66,7 @@ def _mounts(context: NodeContext) -> None:
     if os.path.isdir("/var/log"):
         syscall.mount(f"{context.folder}/log", "/var/log", flags=syscall.MS_BIND)
     os.dup2(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), 0)
-    log = os.open(f"{context.folder}/{rundir.NODE_LOG}", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    log = os.open(f"{context.folder}/{rundir.NODE_LOG}", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)

@@ -32,14 +32,32 @@ _block, _unblock = (syscall.ready_sigmask(how, AWAITED) for how in (signal.SIG_B
 
 
 class PodSandbox:
-    """A pod on its node: the fields of nslab.objects.container.Sandbox, with its pause process and store."""
+    """A pod on its node: the fields of nslab.objects.container.Sandbox, with its pause process and store.
+
+    `network`: the name of its network namespace, which with hostNetwork is its node's.
+    """
 
     def __init__(
-        self, ns: str, namespace: str, pod: str, uid: str, hostname: str, address: str, share_pid: bool, pid: int = 0
+        self,
+        ns: str,
+        namespace: str,
+        pod: str,
+        uid: str,
+        hostname: str,
+        address: str,
+        share_pid: bool,
+        pid: int = 0,
+        network: str = "",
     ) -> None:
         self.ns, self.namespace, self.pod, self.uid = ns, namespace, pod, uid
+        self.network = network or ns
         self.hostname, self.address, self.share_pid, self.pid = hostname, address, share_pid, pid
         self.store: Store | None = None
+
+    @property
+    def host_network(self) -> bool:
+        """Whether it uses its node's network and hostname."""
+        return self.network != self.ns
 
     @property
     def log_folder(self) -> str:
@@ -53,7 +71,7 @@ class PodSandbox:
 
     def kept(self) -> dict[str, Any]:
         """The fields that the node's journal keeps."""
-        names = ("namespace", "pod", "uid", "hostname", "address", "share_pid")
+        names = ("namespace", "pod", "uid", "hostname", "address", "share_pid", "network")
         return {name: getattr(self, name) for name in names}
 
 
@@ -64,17 +82,7 @@ def write_files(
     folder = f"{context.run}/{rundir.pod(host_of(sandbox.ns))}"
     make_tree(folder)
     os.chmod(folder, 0o755)  # noqa: S103 - a container's user need not be root
-    full = f"{sandbox.hostname}.{domain}\t" if domain else ""
-    hosts = (
-        "# Kubernetes-managed hosts file.\n"
-        "127.0.0.1\tlocalhost\n"
-        "::1\tlocalhost ip6-localhost ip6-loopback\n"
-        "fe00::0\tip6-localnet\n"
-        "fe00::0\tip6-mcastprefix\n"
-        "fe00::1\tip6-allnodes\n"
-        "fe00::2\tip6-allrouters\n"
-        f"{sandbox.address}\t{full}{sandbox.hostname}\n{aliases}"
-    )
+    hosts = f"{_node_hosts(sandbox) if sandbox.host_network else _pod_hosts(sandbox, domain)}{aliases}"
     names = ("hosts", "hostname", "resolv.conf", NAMESPACE)
     for name, text in zip(names, (hosts, f"{sandbox.hostname}\n", resolv_conf, sandbox.namespace), strict=True):
         fd = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
@@ -83,14 +91,40 @@ def write_files(
         os.close(fd)
 
 
+def _pod_hosts(sandbox: PodSandbox, domain: str) -> str:
+    full = f"{sandbox.hostname}.{domain}\t" if domain else ""
+    return (
+        "# Kubernetes-managed hosts file.\n"
+        "127.0.0.1\tlocalhost\n"
+        "::1\tlocalhost ip6-localhost ip6-loopback\n"
+        "fe00::0\tip6-localnet\n"
+        "fe00::0\tip6-mcastprefix\n"
+        "fe00::1\tip6-allnodes\n"
+        "fe00::2\tip6-allrouters\n"
+        f"{sandbox.address}\t{full}{sandbox.hostname}\n"
+    )
+
+
+def _node_hosts(sandbox: PodSandbox) -> str:
+    """The file of the pod's node, which has nothing of the machine's own."""
+    return (
+        "# Kubernetes-managed hosts file (host network).\n"
+        "127.0.0.1\tlocalhost\n"
+        "::1\tlocalhost ip6-localhost ip6-loopback\n"
+        f"{sandbox.address}\t{sandbox.hostname}\n"
+    )
+
+
 def name_netns(sandbox: PodSandbox) -> None:
     """Name the pod's network namespace in the node's own /run/netns, where container runtimes keep theirs.
 
     So `ip netns` and `ip link set … netns NAME` work inside a node as on a real one. It is a symlink to /proc instead
-    of a mount, so it does not keep the namespace alive.
+    of a mount, so it does not keep the namespace alive. A pod in the node's network has no namespace to name.
     """
     make_tree(NAMED)
     unname_netns(sandbox)
+    if sandbox.host_network:
+        return
     os.symlink(f"/proc/{sandbox.pid}/ns/net", f"{NAMED}/{host_of(sandbox.ns)}")
 
 
@@ -111,6 +145,7 @@ def start(
     `mounted`: the pod's volumes, which live in its mount namespace.
     """
     kinds = (NET, UTS, IPC, PID) if sandbox.share_pid else (NET, UTS, IPC)
+    uts = 0 if sandbox.host_network else UTS
     process_title = memory.process_title("pause", {VARIABLE: mark(sandbox.ns, "pause")})
 
     store = sandbox.store = fdstore.new()
@@ -122,9 +157,10 @@ def start(
     # Blocked before the fork: pause waits for signals itself, and none must reach the node's handlers in it.
     _block()
     try:
-        context.enter(sandbox.ns)
-        syscall.unshare(UTS | IPC | (PID if sandbox.share_pid else 0))
-        socket.sethostname(sandbox.hostname)
+        context.enter(sandbox.network)
+        syscall.unshare(uts | IPC | (PID if sandbox.share_pid else 0))
+        if uts:
+            socket.sethostname(sandbox.hostname)
         return births.fork(sandbox.ns, "pause", child, sandbox.kept(), _furnished(context, memory, mounted))
     except BaseException:
         sandbox.close()

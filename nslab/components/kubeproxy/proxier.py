@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from nslab.components.kubeproxy.graceful_termination import AGAIN, LIST, GracefulTermination
 from nslab.components.kubeproxy.healthports import HealthPorts
 from nslab.components.kubeproxy.own_addresses import local
-from nslab.components.runtime.control_client import ControlConnection
 from nslab.components.runtime.programs import Programs
 from nslab.dataclass import replace
 from nslab.proxy import conntrack
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from nslab.components.kubeproxy.balancer import Balancer
     from nslab.components.runtime.asyncloop import AsyncLoop
+    from nslab.components.runtime.control_client import ControlConnection
     from nslab.components.runtime.loop import Watches
     from nslab.components.runtime.programs import Ran
     from nslab.proxy.model import Proxy, ServiceInfo
@@ -48,8 +48,8 @@ class Proxier:
     `proxy.addresses`: those that the node may have.
     """
 
-    def __init__(self, loop: Watches, run: str, proxy: Proxy, asyncio: AsyncLoop | None = None) -> None:
-        self._loop, self._asyncio = loop, asyncio
+    def __init__(self, loop: Watches, line: ControlConnection, proxy: Proxy, asyncio: AsyncLoop | None = None) -> None:
+        self._loop, self._line, self._asyncio = loop, line, asyncio
         self._mode, self._addresses = mode(proxy.mode), proxy.addresses
         self._proxy = replace(proxy, addresses=local(self._addresses))
         self._sync = Sync(self._mode, self._proxy)
@@ -65,12 +65,9 @@ class Proxier:
         self._ports = HealthPorts(loop, proxy)
         self._terminating = GracefulTermination() if proxy.mode == "ipvs" else None
         self._balancer = _balancer() if asyncio else None
-        self._line = ControlConnection(loop, run, lambda: {"op": "watch", "node": proxy.node}, self.hear)
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
+    def finish(self) -> None:
+        """Complete the current write."""
         self._programs.finish()
 
     def hear(self, news: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from nslab.linux.tracing.rule_texts import texts
 from nslab.trace.lab_events.rules import RuleChange, rule_events
 from nslab.trace.lab_events.values import EventAction, EventKind, LabEvent
 from nslab.wire import nftables
-from nslab.wire.netlink import attributes
+from nslab.wire.netlink import attributes, each_attribute
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -116,10 +116,4 @@ def _text(value: bytes | None) -> str:
 
 def _count(nested: bytes) -> int:
     """How many attributes stand in a nested one."""
-    count = at = 0
-    while at + 4 <= len(nested):
-        length = int.from_bytes(nested[at : at + 2], "little")
-        if length < 4:
-            break
-        count, at = count + 1, at + ((length + 3) & ~3)
-    return count
+    return sum(1 for _ in each_attribute(nested))

@@ -149,9 +149,9 @@ def indexes_and_mtus(sock: socket.socket) -> dict[str, tuple[int, int]]:
     return {link.name: (link.number, struct.unpack("=I", link.attributes[LINK_MTU])[0]) for link in _links(sock)}
 
 
-def link_kinds(sock: socket.socket) -> dict[str, int]:
-    """The interfaces of a namespace that are up: name to kind of hardware (ARPHRD_…)."""
-    return {link.name: link.kind for link in _links(sock) if link.flags & IFF_UP}
+def links_up(sock: socket.socket) -> dict[str, tuple[int, int]]:
+    """The interfaces of a namespace that are up: name to index and kind of hardware (ARPHRD_…)."""
+    return {link.name: (link.number, link.kind) for link in _links(sock) if link.flags & IFF_UP}
 
 
 class PacketCount(NamedTuple):

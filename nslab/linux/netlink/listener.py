@@ -58,7 +58,7 @@ class NetlinkListener:
         self._spaces.enter(ns)
         try:
             for protocol, groups in self._groups.items():
-                sock = _socket(protocol, groups)
+                sock = opened(protocol, groups)
                 self._sockets[sock.fileno()] = ns, protocol, sock
                 self._poll.register(sock, select.POLLIN)
         finally:
@@ -102,7 +102,8 @@ class NetlinkListener:
             yield from (Notification(at, ns, protocol, kind, body) for kind, _, body in messages(data))
 
 
-def _socket(protocol: int, groups: Sequence[int]) -> socket.socket:
+def opened(protocol: int, groups: Sequence[int]) -> socket.socket:
+    """A socket of this thread's namespace that hears groups of a protocol."""
     sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
     try:
         sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)

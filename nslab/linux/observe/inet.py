@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 _FAMILY = struct.Struct("=B11x")
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")
 _ADDRESS = struct.Struct("=BBBBI")
-_ROUTE_SIZE = 12
+_ROUTE_SIZE = _RULE_SIZE = 12
+_FRA_PROTOCOL = 21
 _SCOPE_LINK, _SCOPE_HOST = 253, 254
 
 
@@ -82,11 +83,14 @@ def routes(place: ObservedNamespace) -> Found:
 
 
 def rules(place: ObservedNamespace) -> Found:
-    """Routing rules, except those that every namespace begins with; of these, the missing ones."""
-    there = policy_rules(place.sock)
-    fresh = place.fresh.rules
-    gone = [body for body in fresh if body not in there]
-    strange = [body for body in there if body not in fresh]
+    """Routing rules, except those that every namespace begins with; of these, the missing ones.
+
+    One that somebody deleted and added again is the same, although the kernel notes another author.
+    """
+    there = {_without_author(body): body for body in policy_rules(place.sock)}
+    fresh = {_without_author(body): body for body in place.fresh.rules}
+    gone = [body for rule, body in fresh.items() if rule not in there]
+    strange = [body for rule, body in there.items() if rule not in fresh]
     if not gone and not strange:
         return (), ()
     from nslab.linux.netlink import words
@@ -95,6 +99,10 @@ def rules(place: ObservedNamespace) -> Found:
         [routing_rules.deleted(place.ns, body, words.rule(body), ipv6=_is_ipv6(body)) for body in gone],
         [_rule(place, words.rule(body), ipv6=_is_ipv6(body)) for body in strange],
     )
+
+
+def _without_author(body: bytes) -> tuple[object, ...]:
+    return body[:_RULE_SIZE], *(one for one in wire.each_attribute(body, _RULE_SIZE) if one[0] != _FRA_PROTOCOL)
 
 
 def policy_rules(sock: socket.socket) -> list[bytes]:

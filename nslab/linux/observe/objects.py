@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from nslab.dataclass import dataclass, field
 from nslab.linux.netlink import batch as netlink
 from nslab.linux.netns import named
-from nslab.linux.observe import inet, links, processes, qdiscs, rules, settings, xfrm
+from nslab.linux.observe import inet, links, mdb, nexthops, processes, qdiscs, rules, settings, xfrm
 from nslab.linux.observe.place import Fresh, ObservedNamespace
 from nslab.objects import interfaces as objects_interfaces
 from nslab.objects import links as objects_links
@@ -55,8 +55,10 @@ KINDS = (
     ObservedKind("XDP programs", links.programs, made_by_labs=False),
     ObservedKind("routing rules", inet.rules, made_by_labs=False),
     ObservedKind("routes", inet.routes),
+    ObservedKind("nexthops", nexthops.nexthops, made_by_labs=False),
     ObservedKind("neighbours", inet.neighbour_entries),
     ObservedKind("forwarding entries", inet.forwarding_entries),
+    ObservedKind("multicast groups", mdb.entries, made_by_labs=False),
     ObservedKind("addresses", inet.addresses),
     ObservedKind("settings", settings.settings),
     ObservedKind("states of interfaces", links.states),

@@ -102,13 +102,16 @@ def _of(track: Track, seen: Iterable[Frame]) -> Iterator[Sighting]:
 
 
 def unanswered(seen: Iterable[Frame]) -> Iterator[Unanswered]:
-    """The ARP requests that hosts sent and got no reply to. A bridge floods those of others through its ports."""
+    """The ARP requests that hosts sent and got no reply to, without those of others, which a bridge floods."""
     asked: dict[tuple[str, IPv4Address], Unanswered] = {}
+    flooded: set[tuple[str, IPv4Address, IPv4Address]] = set()
     answered: set[tuple[str, IPv4Address]] = set()
     for one in seen:
         if one.kind == ETH_P_ARP and (heard := packets.arp(one.data)):
             operation, sender, target = heard
-            if operation == 1 and one.way == OUTGOING:
+            if operation == 1 and one.way != OUTGOING:
+                flooded.add((one.host, sender, target))
+            elif operation == 1 and (one.host, sender, target) not in flooded:
                 asked.setdefault((one.host, target), Unanswered(one.host, one.dev, target))
             elif operation == 2 and one.way != OUTGOING:
                 answered.add((one.host, sender))

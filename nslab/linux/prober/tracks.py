@@ -27,6 +27,8 @@ _TCP_REPAIR, _TCP_REPAIR_QUEUE, _TCP_QUEUE_SEQ = 19, 20, 21
 _SEND_QUEUE, _OFF_WITHOUT_PROBE = 2, -1
 _DATA = b"GET / HTTP/1.0\r\n\r\n"
 _DNS = 53
+_UDP = 20 + 8
+"""The bytes of its headers."""
 _WORD = b"echo "
 """Before the random bytes of a datagram: agnhost answers with what follows."""
 
@@ -41,7 +43,8 @@ class Track:
         self.error = ""
         self.over = self.heard = self._sent = False
         name = f"{self.token.decode()}.cluster.local"
-        self._datagram = dns_client.query(1, name) if question.port == _DNS else _WORD + self.token
+        padding = b"." * (question.size - _UDP - len(_WORD) - len(self.token))
+        self._datagram = dns_client.query(1, name) if question.port == _DNS else _WORD + self.token + padding
         self._sequence = int.from_bytes(os.urandom(4), "big") or 1
         self._identity = int.from_bytes(os.urandom(2), "big") or 1  # conntrack knows an echo by it
 
@@ -101,7 +104,8 @@ class Track:
             case Kind.UDP:
                 if packet.protocol != packets.UDP or self.token not in packet.payload:
                     return None
-                return What.REQUEST if packet.payload == self._datagram else What.REPLY
+                # A tap has no more than the beginning of a long one.
+                return What.REQUEST if self._datagram.startswith(packet.payload) else What.REPLY
         if packet.protocol != packets.ICMP or self.token not in packet.payload:
             return None
         return What.REQUEST if packet.code[0] == icmp.ECHO else What.REPLY
@@ -139,6 +143,8 @@ class Track:
         elif self.question.kind is Kind.UDP:
             self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
             self.sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+            if self.question.size:
+                self.sock.setsockopt(socket.IPPROTO_IP, _MTU_DISCOVER, _PROBE)
             self.sock.connect(to)
             self.sock.send(self._datagram)
         else:

@@ -15,6 +15,7 @@ from nslab.linux import owned
 from nslab.linux.packages import advice
 from nslab.linux.processes import procs
 from nslab.linux.processes.connection import TIMEOUT, Connection
+from nslab.linux.processes.last_words import last_words
 from nslab.linux.processes.spawner import Spawner
 from nslab.objects import names
 from nslab.objects import script as shell
@@ -115,7 +116,7 @@ class Agents:
                 self._start(agent)
         except OSError as error:
             self._close(agent.ns)
-            return self._why(error)
+            return self._why(error, agent.ns)
         return 0
 
     def _at_nodes(self, batch: Sequence[Step]) -> list[int | str]:
@@ -157,11 +158,13 @@ class Agents:
     def _all_failed(self, node: str, error: OSError, count: int) -> list[dict[str, Any]]:
         """Answer for a node whose connection failed: an error for each request."""
         self._close(node)
-        return [{"error": self._why(error)}] * count
+        return [{"error": self._why(error, node)}] * count
 
-    def _why(self, error: OSError) -> str:
-        """The error of a connection, with the last line that the spawner printed, if it is a broken one."""
-        last = self._spawner.last_line() if isinstance(error, ConnectionError) else ""
+    def _why(self, error: OSError, node: str) -> str:
+        """The error of a connection; of a broken one, with the last line of the node's process, or of the spawner."""
+        last = ""
+        if isinstance(error, ConnectionError):
+            last = last_words(self._run, names.host(node)) or self._spawner.last_line()
         return f"{_words(error)}: {last}" if last else _words(error)
 
     def _start(self, agent: NodeAgent | Control) -> None:
@@ -195,9 +198,10 @@ class Agents:
         """
         deadline = time.monotonic() + seconds + TIMEOUT
         found: list[NotReady] = []
+        node = next(iter(self._lines), "")
+        wanted = {} if containers is None else {"containers": [*containers]}
         try:
             for line in self._lines.values():
-                wanted = {} if containers is None else {"containers": [*containers]}
                 line.send([{"op": "wait", "deadline": seconds, **wanted}], deadline)
             for node, line in self._lines.items():
                 answer = line.receive(1, deadline)[0]
@@ -207,7 +211,7 @@ class Agents:
         except BaseException as error:
             self._close()  # otherwise the late answer would be taken for the answer to the next request
             if isinstance(error, OSError):
-                raise Refused("waiting for the containers", _words(error)) from error
+                raise Refused("waiting for the containers", self._why(error, node)) from error
             raise
         return found
 

@@ -56,7 +56,7 @@ def entries(spaces: Namespaces, lab: str, passings: Iterable[Passing]) -> list[K
 def tunnelled(spaces: Namespaces, lab: str, passings: Iterable[Passing]) -> list[KnownEntry]:
     """The entries of the UDP tunnels' packets around it: their source port is this connection's.
 
-    IP-in-IP has one entry for all that two nodes say to each other, which is not this packet's to take away.
+    IP-in-IP has one entry for all that two nodes say to each other; tunnel_entries.py sees to it.
     """
     outer: dict[str, set[Flow]] = defaultdict(set)
     for one in passings:

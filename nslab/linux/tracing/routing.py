@@ -15,7 +15,7 @@ from nslab.linux.netlink import batch
 from nslab.objects.names import netns
 from nslab.objects.neighbours import NDA_DST, NUD_NOARP
 from nslab.objects.routes import route_author, route_destination
-from nslab.trace.hops import BLACKHOLE, NO_FORWARDING, NO_ROUTE, RP_FILTER
+from nslab.trace.hops import BLACKHOLE, NO_FORWARDING, NO_FORWARDING_THERE, NO_ROUTE, PROHIBITED, RP_FILTER, UNREACHABLE
 from nslab.trace.observed import RouteTaken
 from nslab.wire import netlink as wire
 
@@ -29,6 +29,8 @@ _ROUTE = struct.Struct("=BBBBBBBBI")
 _FIB_MATCH = 0x2000
 _SRC, _IIF, _MARK, _PROTOCOL, _SPORT, _DPORT = 2, 3, 16, 27, 28, 29
 _ONLINK = 4
+_GETNETCONF, _IFINDEX, _FORWARDING, _EVERY = 82, 1, 2, -1
+"""Of a host's settings by interface (include/uapi/linux/netconf.h)."""
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")
 _LLADDR = 2
 _REACHABLE = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # reachable, stale, delay, probe, permanent
@@ -63,7 +65,9 @@ def _asked(sock: socket.socket, question: RouteQuestion, devices: Mapping[str, i
     sock.sendall(wire.numbered(wire.message(wire.GETROUTE, 0, body + given), 1))
     for kind, _, answer in wire.messages(sock.recv(1 << 16)):
         if kind == wire.NLMSG_ERROR:
-            return RouteTaken(error=_error(-struct.unpack_from("=i", answer)[0]))
+            number = -struct.unpack_from("=i", answer)[0]
+            closed = _closed(sock, devices.get(question.iif, 0)) if number == errno.EHOSTUNREACH else ""
+            return RouteTaken(error=closed or _ERRORS.get(number, os.strerror(number)))
         return _route(answer, {index: name for name, index in devices.items()})
     return RouteTaken()
 
@@ -71,15 +75,26 @@ def _asked(sock: socket.socket, question: RouteQuestion, devices: Mapping[str, i
 _ERRORS = {
     errno.EXDEV: RP_FILTER,
     errno.EINVAL: BLACKHOLE,
-    errno.EACCES: "a route prohibits it",
-    errno.EHOSTUNREACH: NO_FORWARDING,
+    errno.EACCES: PROHIBITED,
+    errno.EHOSTUNREACH: UNREACHABLE,
     errno.ENETUNREACH: NO_ROUTE,
 }
 """How the kernel refuses a look-up (fib_semantics.c, route.c), in words."""
 
 
-def _error(number: int) -> str:
-    return _ERRORS.get(number, os.strerror(number))
+def _closed(sock: socket.socket, device: int) -> str:
+    """Why a host does not forward what comes in at an interface; "" if it does. The kernel has one error for both."""
+    if not device or _forwards(sock, device):
+        return ""
+    return NO_FORWARDING_THERE if _forwards(sock, _EVERY) else NO_FORWARDING
+
+
+def _forwards(sock: socket.socket, device: int) -> bool:
+    """An interface's sysctl `forwarding`; of `_EVERY`, ip_forward."""
+    asked = bytes([socket.AF_INET]) + bytes(3) + struct.pack("=HHi", 8, _IFINDEX, device)
+    sock.sendall(wire.numbered(wire.message(_GETNETCONF, 0, asked), 1))
+    kind, _, answer = next(wire.messages(sock.recv(1 << 16)))
+    return kind == wire.NLMSG_ERROR or _number(wire.attributes(answer, 4).get(_FORWARDING)) != 0
 
 
 def _route(body: bytes, names: Mapping[int, str]) -> RouteTaken:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from nslab.trace.rules.packet import HookPacket
     from nslab.trace.rules.turn import At
 
+_FILE = "nft.json"
+"""The file of a dump that has it."""
 LENGTH, OBJECTS = 1 << 28, 2_000_000
 """The maximum number of characters, and of objects."""
 FAMILIES: Final = ("ip", "inet", "netdev")
@@ -112,19 +114,19 @@ def nft_tables(listed: Listed, iptables: Collection[str]) -> tuple[list[NftDump]
 def listing(text: str) -> Listed:
     """The objects of what `nft -j list ruleset` prints. Raises UsageError with the place of what is wrong."""
     if len(text) > LENGTH:
-        raise UsageError(f"nft -j list ruleset: more than {LENGTH >> 20} MiB")
+        raise UsageError(f"{_FILE}: more than {LENGTH >> 20} MiB")
     if not text.strip():
         return ()
     try:
         whole = json.loads(text)
     except json.JSONDecodeError as error:
-        raise UsageError(f"nft -j list ruleset, line {error.lineno}: {error.msg}, column {error.colno}") from error
+        raise UsageError(f"{_FILE}, line {error.lineno}, column {error.colno}: this is not JSON") from error
     except (ValueError, RecursionError) as error:
         what = "a number" if isinstance(error, ValueError) else "nesting"
-        raise UsageError(f"nft -j list ruleset: {what} without end") from error
+        raise UsageError(f"{_FILE}: {what} without end") from error
     objects = whole.get("nftables") if isinstance(whole, dict) else None
     if not isinstance(objects, list) or len(objects) > OBJECTS:
-        raise UsageError('nft -j list ruleset: no list "nftables", or one without end')
+        raise UsageError(f'{_FILE}: no list "nftables", or one without end')
     for number, one in enumerate(objects):
         if not isinstance(one, dict) or len(one) != 1 or not isinstance(next(iter(one.values())), dict):
             raise _wrong(number, "not one kind of object and its properties")
@@ -154,7 +156,7 @@ def _refuse_loops(dump: NftDump) -> None:
     if loop := too_deep(hooked, jumps, DEPTH):
         first, second = (ascii(name[:60]) for name in loop)
         why = f"chain {first} jumps to {second} in a loop, or more than {DEPTH} jumps deep"
-        raise UsageError(f"nft -j list ruleset, table {dump.family} {dump.name[:60]!a}: {why}")
+        raise UsageError(f"{_FILE}, table {dump.family} {dump.name[:60]!a}: {why}")
 
 
 def _targets(expr: Sequence[Any], dump: NftDump) -> Iterator[str]:
@@ -181,4 +183,4 @@ def _short(text: str) -> str:
 
 
 def _wrong(number: int, sentence: str) -> UsageError:
-    return UsageError(f"nft -j list ruleset, object {number + 1}: {sentence}")
+    return UsageError(f"{_FILE}, object {number + 1}: {sentence}")

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 def graph(lab: Lab, state: State) -> Graph:
     """The picture of a lab whose pods have addresses. `state`: its desired state, compiled."""
     own = interfaces(state)
-    boxes = [box for name in hosts(state) for box in _boxes(lab, name, own)]
+    # A pod in its node's network has no namespace.
+    within = (pod_host(pod.namespace, pod.name) for pod in lab.pods if pod.host_network)
+    boxes = [box for name in (*hosts(state), *within) for box in _boxes(lab, name, own)]
     services = tuple(ServiceLine(*row) for row in service_rows(lab))
     return Graph(lab.name, title(lab), lab.proxy_mode.value, tuple(boxes), tuple(cables(lab, state)), services)
 

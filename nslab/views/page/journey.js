@@ -119,7 +119,7 @@ function title() {
 
 function summary(one) {
   const share = one.chance === undefined || one.chance === 1 ? "" : ` (${word("chance")(one.chance)})`;
-  return `${word("ends")[one.end]}${share}${one.why ? `: ${one.why}` : ""}`;
+  return `${word("ends")[one.end]}${share}${one.why ? `: ${inWords(one.why)}` : ""}`;
 }
 
 function hopList() {

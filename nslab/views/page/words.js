@@ -51,10 +51,12 @@ const KOREAN_CAUSES = [
   [/^a blackhole route drops it$/, "blackhole 경로가 버립니다"],
   [/^its rp_filter drops it: no route leads back to where it came in$/, "rp_filter가 버립니다: 들어온 곳으로 되돌아가는 경로가 없습니다"],
   [/^it has no route there$/, "그곳으로 가는 경로가 없습니다"],
-  [/^it does not forward packets \(ip_forward\), or a route says unreachable$/, "패킷을 포워딩하지 않거나(ip_forward), 경로가 unreachable입니다"],
+  [/^it does not forward \(ip_forward is 0\)$/, "포워딩하지 않습니다(ip_forward가 0)"],
+  [/^it does not forward what comes in there \(the interface's forwarding is 0\)$/, "그곳으로 들어온 것은 포워딩하지 않습니다(인터페이스의 forwarding이 0)"],
+  [/^nobody answers its ARP requests for (\S+) on (\S+)$/, "$2에서 $1의 ARP 요청에 아무도 답하지 않습니다"],
   [/^a route of its says unreachable$/, "경로가 unreachable입니다"],
   [/^a route of its says prohibit$/, "경로가 prohibit입니다"],
-  [/^a route prohibits it$/, "경로가 금지합니다"],
+  [/^its (\d+) bytes are more than the MTU of (\S+), (\d+)$/, "$1바이트는 $2의 MTU $3보다 큽니다"],
   [/^its TTL is over$/, "TTL이 다했습니다"],
   [/^policy DROP of chain (\S+) \(table (.+)\)$/, "체인 $1의 정책 DROP(테이블 $2)"],
   [/^no program takes it from the queue of (.+)$/, "큐에서 꺼내는 프로그램이 없습니다: $1"],
@@ -63,14 +65,36 @@ const KOREAN_CAUSES = [
   [/^route (.+)$/, "경로: $1"],
   [/^(\S+) to (\S+)$/, "$1 → $2"],
   [/^(\S+) is at (\S+)$/, "$1의 MAC 주소: $2"],
+  [/^(.+) answered its ARP request for (\S+)$/, "$2의 ARP 요청에 답한 곳: $1"],
+  [/^(\S+) does not pass it on: (.+)$/, "$1에서 더 나아가지 못합니다. $2"],
+  [/^(\S+) does not pass the reply on: (.+)$/, "응답이 $1에서 더 나아가지 못합니다. $2"],
+  [/^(\S+) drops it by (.+)$/, "$1에서 버립니다: $2"],
+  [/^(\S+) drops the reply by (.+)$/, "$1에서 응답을 버립니다: $2"],
+  [/^(\S+) rejects it by (.+)$/, "$1에서 거부합니다: $2"],
+  [/^(\S+) rejects the reply by (.+)$/, "$1에서 응답을 거부합니다: $2"],
+  [/^(\S+) sends nothing$/, "$1에서 아무것도 보내지 않습니다"],
+  [/^(\S+) sends nothing: (.+)$/, "$1에서 아무것도 보내지 않습니다. $2"],
+  [/^(\S+) refuses it \((.+)\): it has the address, and nothing listens there on port (\d+)$/, "$1에서 거절합니다($2). 주소는 맞지만 포트 $3을 듣는 프로그램이 없습니다"],
+  [/^(\S+) refuses it \((.+)\)$/, "$1에서 거절합니다($2)"],
+  [/^(\S+) answers with an ICMP error: (.+)$/, "$1에서 ICMP 오류로 답합니다: $2"],
+  [/^it comes in at (.+), and (\S+) does not answer$/, "$1에 들어왔지만 $2에서 답하지 않습니다"],
+  [/^it comes in at (.+), and (\S+) does not answer: (.+)$/, "$1에 들어왔지만 $2에서 답하지 않습니다. $3"],
+  [/^last seen leaving (.+), and nowhere after that$/, "$1에서 나간 뒤로는 보이지 않습니다"],
+  [/^last seen leaving (.+), and nowhere after that: (.+)$/, "$1에서 나간 뒤로는 보이지 않습니다. $2"],
+  [/^last seen coming in at (.+), never leaving (\S+)$/, "$1에 들어온 뒤 $2에서 나가지 않습니다"],
+  [/^last seen coming in at (.+), never leaving ([^:\s]+): (.+)$/, "$1에 들어온 뒤 $2에서 나가지 않습니다. $3"],
+  [/^the answer was (last seen .+)$/, "응답: $1"],
 ];
 
 const asked = new URLSearchParams(location.search).get("lang") || navigator.language || "en";
 let language = asked.startsWith("ko") ? "ko" : "en";
 const word = (name) => WORDS[language][name];
+// A part of a sentence may be a cause of its own.
 const inWords = (cause) => {
   const [pattern, text] = (language === "ko" && KOREAN_CAUSES.find(([one]) => one.test(cause))) || [];
-  return pattern ? cause.replace(pattern, text) : cause;
+  if (!pattern) return cause;
+  const parts = pattern.exec(cause);
+  return text.replace(/\$(\d)/g, (_, number) => inWords(parts[number]));
 };
 const action = (name) => word("actions")[name] || name;
 

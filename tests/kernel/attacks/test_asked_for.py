@@ -61,7 +61,7 @@ KEPT_OF_A_CONTAINER: dict[str, Any] = {
     **secured(windowsOptions={"hostProcess": True}),
 }
 """What Kubernetes has, and nslab keeps and does not act on."""
-NAMED = ("hostPID", "hostNetwork", "hostIPC", "sysctls")
+NAMED = ("hostPID", "hostIPC", "sysctls")
 WITHOUT_EFFECT = secured(
     allowPrivilegeEscalation=True,
     procMount="Unmasked",

@@ -57,7 +57,7 @@ class Lab:
     def put(self, *services: ServiceInfo, removed: Iterable[str] = (), whole: bool = True) -> None:
         """Put Services; every kube-proxy must follow."""
         with ControlClient(self.bench.lab) as line:
-            assert line.put(services, removed, whole=whole, expect=[*self.proxies]) == ()
+            assert line.put(services, removed, whole=whole, expect={"kube-proxy": [*self.proxies]}) == ()
             assert [report["error"] for report in line.get()["proxies"].values()] == [""] * len(self.proxies)
 
     def kill(self, who: str) -> None:
@@ -112,7 +112,7 @@ def test_rules_that_are_there_already_are_not_written_again_but_changed(lab: Lab
     lab.sh("iptables -t nat -F KUBE-NODEPORTS")
     broken = lab.rules()
     with ControlClient(lab.bench.lab) as line:
-        line.put([WEB], expect=["node1"], written=["node1"])
+        line.put([WEB], expect={"kube-proxy": ["node1"]}, written=["node1"])
         lab.start()
         until(lambda: "generation" in line.get()["proxies"].get("node1", {}))
         assert lab.rules() == broken != rules
@@ -154,7 +154,7 @@ def test_a_first_sync_takes_away_what_is_stale_and_leaves_strangers_alone(lab: L
     lab.sh("iptables -t nat -N KUBE-SVC-OF-A-STRANGER")
     lab.sh("iptables -I FORWARD -s 1.2.3.4 -j ACCEPT")
     with ControlClient(lab.bench.lab) as line:
-        line.put([WEB], expect=[])
+        line.put([WEB], expect={"kube-proxy": []})
     assert lab.leads_to("20.96.0.2", "20.96.0.3")
     lab.start()
     lab.put(WEB)
@@ -179,7 +179,7 @@ def test_a_killed_kube_proxy_leaves_its_rules_and_the_next_goes_on(lab: Lab) -> 
     before = lab.rules()
     lab.kill("node1")
     with ControlClient(lab.bench.lab) as line:
-        line.put([WEB, OTHER], expect=[])
+        line.put([WEB, OTHER], expect={"kube-proxy": []})
     assert lab.rules() == before
     lab.start()
     lab.put(WEB, OTHER)
@@ -217,7 +217,7 @@ def test_it_outlives_its_nodes_process_which_adopts_it(lab: Lab) -> None:
 def test_what_the_kernel_refuses_is_told_and_tried_again(lab: Lab) -> None:
     lab.start(iptables="iptables-of-another-world")
     with ControlClient(lab.bench.lab) as line:
-        assert line.put([WEB], expect=["node1"]) == ()
+        assert line.put([WEB], expect={"kube-proxy": ["node1"]}) == ()
         output = line.get()["proxies"]["node1"]["error"]
     assert output == "iptables-of-another-world-save: iptables-of-another-world-save is not installed"
     log = lab.bench.run / "nodes/node1/nslab-node.log"
@@ -239,11 +239,11 @@ def test_what_is_refused_of_one_service_is_told_and_the_others_are_written(lab: 
     for service in bad:
         lab.sh(f"nft add map ip kube-proxy {in_the_way(service)} {{ type ipv4_addr : verdict ; }}")
     with ControlClient(lab.bench.lab) as line:
-        assert line.put([WEB, *services], expect=["node1"]) == ()
+        assert line.put([WEB, *services], expect={"kube-proxy": ["node1"]}) == ()
         assert [*line.failed] == ["node1"]
         assert line.failed["node1"].keys() == {service.key for service in bad}
         assert all("nft -f -: " in why for why in line.failed["node1"].values())
-        assert line.put([OTHER], whole=False, expect=["node1"]) == ()
+        assert line.put([OTHER], whole=False, expect={"kube-proxy": ["node1"]}) == ()
         assert line.failed["node1"].keys() == {service.key for service in bad}, "they are still not written"
     elements = lab.sh("nft list map ip kube-proxy service-ips")
     assert [one.key for one in (WEB, OTHER, *services) if f"{one.cluster_ip} . " not in elements] == [
@@ -261,10 +261,10 @@ def test_a_first_sync_too_leaves_out_what_is_refused(lab: Lab) -> None:
     lab.sh("nft add table ip kube-proxy")
     lab.sh(f"nft add map ip kube-proxy {in_the_way(bad)} {{ type ipv4_addr : verdict ; }}")
     with ControlClient(lab.bench.lab) as line:
-        line.put([WEB, bad, OTHER], expect=["node1"])
+        line.put([WEB, bad, OTHER], expect={"kube-proxy": ["node1"]})
         assert line.failed["node1"].keys() == {bad.key}
         assert "10.96.0.2 . tcp . 80" in lab.sh("nft list map ip kube-proxy service-ips")
-        line.put([OTHER], expect=["node1"])
+        line.put([OTHER], expect={"kube-proxy": ["node1"]})
         assert line.failed == {}, "who is gone is refused no more"
 
 
@@ -290,9 +290,9 @@ def test_a_port_that_somebody_has_is_told_too(lab: Lab, mode: str) -> None:
     }
     with ControlClient(lab.bench.lab) as line:
         with somebody_listens(lab, port):
-            line.put([local, OTHER], expect=["node1"])
+            line.put([local, OTHER], expect={"kube-proxy": ["node1"]})
             assert line.failed == {"node1": {"default/web": f"{what[port]} Address already in use"}}
-        line.put([WEB, OTHER, replace(OTHER, name="more", cluster_ip="10.96.0.3")], expect=["node1"])
+        line.put([WEB, OTHER, replace(OTHER, name="more", cluster_ip="10.96.0.3")], expect={"kube-proxy": ["node1"]})
         assert line.failed == {}
 
 
@@ -302,7 +302,7 @@ def test_what_is_no_single_services_fault_is_told_as_that(lab: Lab) -> None:
     lab.put(WEB, OTHER)
     lab.sh(f"iptables -t nat -A OUTPUT -d 192.0.2.1 -j KUBE-SVC-{port_hash(WEB.key, 'tcp')}")
     with ControlClient(lab.bench.lab) as line:
-        line.put([OTHER], expect=["node1"])
+        line.put([OTHER], expect={"kube-proxy": ["node1"]})
         assert re.search("restore.*KUBE-SVC", line.failed["node1"][""])
 
 
@@ -390,7 +390,7 @@ def test_flows_of_udp_to_endpoints_that_are_gone_are_forgotten(lab: Lab) -> None
     # One that was killed finds out when it starts again.
     lab.kill("node1")
     with ControlClient(lab.bench.lab) as line:
-        line.put([replace(dns, ports=(replace(dns.ports[0], endpoints=ends[:1]),))], expect=[])
+        line.put([replace(dns, ports=(replace(dns.ports[0], endpoints=ends[:1]),))], expect={"kube-proxy": []})
     assert flows(lab) == ["10.96.0.10 192.168.59.101", direct]
     lab.start()
     until(lambda: flows(lab) == [direct])

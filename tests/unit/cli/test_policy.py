@@ -88,6 +88,14 @@ def test_the_other_end_s_policies_count_and_data_says_the_same(file: Path) -> No
     assert hosts["web"]["to"] == {"ports": [], "deniedBy": ["default/web"]}
 
 
+def test_a_pod_in_its_nodes_network_has_no_policies(file: Path) -> None:
+    own = "name: stranger, namespace: far}\nspec: {"
+    file.write_text(file.read_text().replace(own, f"{own}hostNetwork: true, "))
+    text = "has its node's network (hostNetwork), to which no NetworkPolicy applies"
+    assert refused(str(file), "far/stranger") == f"pod far/stranger {text}"
+    assert "far_stranger" not in said(str(file), "web")
+
+
 def test_a_plugin_without_policies_and_a_pod_that_is_not_there_are_a_sentence(file: Path) -> None:
     assert refused(str(file), "wep") == "guarded has no pod wep; did you mean web?"
     file.write_text(LAB.replace("PLUGIN", "kubenet"))

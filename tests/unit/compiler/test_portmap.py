@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.admission.load import load_with_warnings
+import pytest
+
+from nslab.admission.load import load, load_with_warnings
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
-from nslab.compiler.portmap import chain_name, container_id
+from nslab.compiler.portmap import chain_name, container_id, new_udp_ports
 from nslab.objects.iptables import Chain
 from nslab.objects.needs import HostFeatures
 
@@ -28,6 +30,7 @@ apiVersion: v1
 kind: Pod
 metadata: {name: NAME}
 spec:
+  nodeName: n1
   containers: [{name: c, image: agnhost, ports: PORTS}]
 """
 BOTH = "[{containerPort: 80, hostPort: 8080}, {containerPort: 53, hostPort: 5353, protocol: UDP}]"
@@ -86,14 +89,52 @@ def test_of_two_pods_the_first_has_the_port_and_the_second_is_named(tmp_path: Pa
     both, warnings, _ = chains(tmp_path, "calico", ("web", one), ("two", one))
     assert both == alone
     assert (quiet, warnings) == ([], [
-        "hostPort 8080/TCP does nothing: another pod of n1 has it, where a scheduler would not place a second one"
+        "hostPort 8080/TCP does nothing: pod web of n1 has it, and a kubelet would reject a second one (NodePorts)"
     ])  # fmt: skip
 
 
-def test_a_pod_that_wants_a_port_twice_is_told_so(tmp_path: Path) -> None:
-    ports = "[{containerPort: 80, hostPort: 8080}, {containerPort: 81, hostPort: 8080}]"
-    _, warnings, _ = chains(tmp_path, "calico", ("web", ports))
-    assert warnings == ["hostPort 8080/TCP does nothing: this pod has it already"]
+def at(address: str, port: int = 80, protocol: str = "TCP") -> str:
+    return f"[{{containerPort: {port}, hostPort: 8080, hostIP: {address}, protocol: {protocol}}}]"
+
+
+def test_a_port_of_one_address_leads_to_the_pod_from_there_alone(tmp_path: Path) -> None:
+    found, quiet, container = chains(tmp_path, "calico", ("web", at("192.168.59.22")))
+    assert found[chain_name("k8s-pod-network", container)] == (
+        "-s 20.96.0.1/32 -d 192.168.59.22/32 -p tcp -m tcp --dport 8080 -j CNI-HOSTPORT-SETMARK",
+        "-s 127.0.0.1/32 -d 192.168.59.22/32 -p tcp -m tcp --dport 8080 -j CNI-HOSTPORT-SETMARK",
+        "-d 192.168.59.22/32 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 20.96.0.1:80",
+    )
+    assert quiet == []
+
+
+def test_the_unspecified_address_is_all_of_them(tmp_path: Path) -> None:
+    everywhere = chains(tmp_path, "calico", ("web", "[{containerPort: 80, hostPort: 8080}]"))
+    assert chains(tmp_path, "calico", ("web", at("0.0.0.0"))) == everywhere
+
+
+def test_two_pods_share_a_port_at_two_addresses(tmp_path: Path) -> None:
+    found, quiet, _ = chains(tmp_path, "calico", ("web", at("192.168.59.22")), ("own", at("127.0.0.1")))
+    assert (len(found["CNI-HOSTPORT-DNAT"]), quiet) == (2, [])
+
+
+@pytest.mark.parametrize("address", ["'fd00::1'", "'::'", "here"])
+def test_an_address_of_another_family_is_pointed_out(tmp_path: Path, address: str) -> None:
+    found, warnings, _ = chains(tmp_path, "calico", ("web", at(address)))
+    assert found == {}
+    text = f"hostPort 8080 does nothing: its hostIP {address.strip(chr(39))} is no IPv4 address"
+    assert [one.partition(",")[0] for one in warnings] == [text]
+
+
+def test_udp_ports_are_new_with_their_sandboxes(tmp_path: Path) -> None:
+    file, text = tmp_path / "lab.yaml", LAB.replace("PLUGIN", "calico")
+    pod = POD.replace("NAME", "web").replace("PORTS", BOTH)
+    labs = []
+    for written in (text, text + pod, text + pod.replace("{name: web", "{uid: a, name: web")):
+        file.write_text(written)
+        labs.append(load(file))
+    none, one, another = labs
+    assert new_udp_ports(none, one) == new_udp_ports(one, another) == [("nslab.ports.n1", 5353)]
+    assert new_udp_ports(one, one) == new_udp_ports(one, none) == []
 
 
 def test_a_lab_without_host_ports_has_no_chain_of_portmap(tmp_path: Path) -> None:

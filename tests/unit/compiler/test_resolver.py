@@ -21,6 +21,8 @@ MORE = """
 dnsConfig: {nameservers: [10.1.1.1, 10.96.0.10], searches: [a.b], options: [{name: ndots, value: "2"}, {name: x}]}
 """
 
+MANY = "dnsConfig: {nameservers: [10.1.1.1, fd00::1, 10.1.1.3], searches: [.]}"
+
 
 def lab_of(spec: str) -> Lab:
     text = "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: shop, labels: {app: a}}\n"
@@ -41,12 +43,32 @@ def resolv_conf(spec: str) -> str:
         ("dnsPolicy: ClusterFirst", CLUSTERS),
         ("dnsPolicy: ClusterFirstWithHostNet", CLUSTERS),
         ("dnsPolicy: Default", ""),
+        ("hostNetwork: true", ""),
+        ("hostNetwork: true, dnsPolicy: ClusterFirstWithHostNet", CLUSTERS),
+        (
+            MANY,
+            CLUSTERS.replace("local\nname", "local .\nname").replace(
+                "\nopt", "\nnameserver 10.1.1.1\nnameserver fd00::1\nopt"
+            ),
+        ),
         ("dnsPolicy: None, dnsConfig: {nameservers: [10.1.1.1], searches: [a.b]}", "search a.b\nnameserver 10.1.1.1\n"),
         (MORE, f"{CLUSTERS.splitlines()[0]} a.b\nnameserver 10.96.0.10\nnameserver 10.1.1.1\noptions ndots:2 x\n"),
     ],
 )
 def test_the_policy_and_the_configuration_make_resolv_conf(spec: str, output: str) -> None:
     assert resolv_conf(spec) == output
+
+
+def test_search_domains_are_as_many_as_a_resolver_takes() -> None:
+    names = [f"{number}.test" for number in range(40)]
+    line = resolv_conf(f"dnsConfig: {{searches: [{', '.join(names[:32])}]}}").splitlines()[0]
+    assert line.split()[4:] == names[:29]
+    long = [f"{number}{'.a' * 120}" for number in range(8)]
+    line = resolv_conf(f"dnsConfig: {{searches: [{', '.join(long)}]}}").splitlines()[0]
+    assert (line.split()[4:], len(line) - len("search ") <= 2048) == (long, True)
+    long = [f"{number}{'.a' * 126}" for number in range(8)]
+    line = resolv_conf(f"dnsConfig: {{searches: [{', '.join(long)}]}}").splitlines()[0]
+    assert line.split()[4:] == long[:7]
 
 
 def test_aliases_and_a_domain_are_for_its_hosts_file() -> None:
@@ -83,3 +105,41 @@ def test_a_stateful_sets_pods_have_names_below_its_service() -> None:
     assert {end.hostname for end in service.ports[0].endpoints} == {"db-0", "db-1"}
     assert [one.document["spec"]["hostname"] for one in lab.pods if one.owner] == ["db-0", "db-1"]
     assert found == ()
+
+
+FOUR = '["10.1.1.1", "10.1.1.2", "10.1.1.3", "10.1.1.4"]'
+ADDRESS = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+SERVERS = "must provide at least one DNS nameserver when `dnsPolicy` is None"
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ("dnsPolicy: None", "dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None"),
+        ("dnsPolicy: None, dnsConfig: {searches: [a.b]}", f"dnsConfig.nameservers: Required value: {SERVERS}"),
+        (
+            f"dnsConfig: {{nameservers: {FOUR}}}",
+            f"dnsConfig.nameservers: Invalid value: {FOUR.replace(' ', '')}: must not have more than 3 nameservers",
+        ),
+        (
+            "dnsConfig: {nameservers: [dns.test]}",
+            f'dnsConfig.nameservers[0]: Invalid value: "dns.test": {ADDRESS}',
+        ),
+        ("dnsConfig: {options: [{value: a}]}", "dnsConfig.options[0]: Required value: must not be empty"),
+        (
+            "hostAliases: [{ip: 10.1.2, hostnames: [a]}]",
+            f'hostAliases[0].ip: Invalid value: "10.1.2": {ADDRESS}',
+        ),
+    ],
+)
+def test_what_no_kubelet_can_write_is_refused(spec: str, sentence: str) -> None:
+    with pytest.raises(LabFileError) as refused:
+        lab_of(spec)
+    assert [one.sentence for one in refused.value.errors] == [f'The Pod "a" is invalid: spec.{sentence}']
+
+
+@pytest.mark.parametrize("search", ["A.b", "a..b", r"a\nb", "-a"])
+def test_a_search_domain_is_a_domain(search: str) -> None:
+    with pytest.raises(LabFileError, match="a lowercase RFC 1123 subdomain"):
+        lab_of(f'dnsConfig: {{searches: ["{search}"]}}')
+    lab_of("dnsConfig: {searches: [a.b., _tcp.a_b, .]}")

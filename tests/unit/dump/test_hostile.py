@@ -141,7 +141,7 @@ def test_any_text_in_any_file(data: st.DataObject) -> None:
         ("iptables-save", "*filter\n-P X\n", "iptables-save, line 2: -P X is nothing that iptables-save prints"),
         ("iptables-legacy-save", "*filter\n-A X\n", "iptables-legacy-save, line 2: table filter has no chain X"),
         ("ipset-save", "destroy\n", "ipset save, line 1: 'destroy' is nothing that ipset save prints"),
-        ("nft.json", "{", "nft -j list ruleset, line 1: "),
+        ("nft.json", "{", "nft.json, line 1, column 2: this is not JSON"),
         ("ss", "tcp LISTEN 0 9 1.2.3.400:80 *\n", "ss: no address: '1.2.3.400'"),
     ],
 )  # fmt: skip

@@ -262,16 +262,24 @@ def test_a_successor_takes_the_place_of_its_predecessor(kind: str) -> None:
 def test_scale() -> None:
     lab = running()
     mine = [pod for pod in lab.pods if pod.owner]
-    down, lines = scaled(lab, "deployment/web", 1)
+    down, lines = scaled(lab, ["deployment/web"], 1)
     assert lines == ("deployment.apps/web scaled",)
     assert [pod for pod in down.pods if pod.owner] == mine[:1]
-    up, _ = scaled(lab, "deployment/web", 5)
+    up, _ = scaled(lab, ["deployment/web"], 5)
     more = [pod for pod in up.pods if pod.owner]
     assert more[:3] == mine
     assert [pod.assigned for pod in more[3:]] == [None, None]
     assert up.controllers[0].replicas == 5
     assert parse_stored(dump(up), "kept") == up
-    assert not [pod for pod in scaled(lab, "deploy/web", 0)[0].pods if pod.owner]
+    assert not [pod for pod in scaled(lab, ["deploy/web"], 0)[0].pods if pod.owner]
+
+
+def test_scale_takes_kind_and_names_too() -> None:
+    lab, lines = scaled(running(), ["deploy", "web"], 5)
+    assert (lab.controllers[0].replicas, lines) == (5, ("deployment.apps/web scaled",))
+    with pytest.raises(UsageError) as caught:
+        scaled(running(), ["deploy", "web", "x", "y"], 5)
+    assert str(caught.value).count("not found") == 2
 
 
 def test_scale_what_cannot_be_scaled() -> None:
@@ -283,7 +291,7 @@ def test_scale_what_cannot_be_scaled() -> None:
         ("deployment/web", 1000, "deployment/web:1:1: a has"),
     ):
         with pytest.raises(UsageError) as caught:
-            scaled(lab, what, number)
+            scaled(lab, [what], number)
         assert str(caught.value).startswith(sentence)
 
 

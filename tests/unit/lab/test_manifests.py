@@ -201,9 +201,14 @@ def test_a_daemon_set_has_one_pod_on_each_node() -> None:
     assert [pod.node for pod in lab.pods if pod.owner] == ["node1", "node2"]
 
 
+def test_the_pod_index_is_the_ordinal() -> None:
+    lab = parse(controller("StatefulSet", "db", "replicas: 2, serviceName: db, ordinals: {start: 5}, "), "x.yaml")
+    assert [dict(pod.labels)["apps.kubernetes.io/pod-index"] for pod in lab.pods if pod.owner] == ["5", "6"]
+
+
 def test_a_stateful_set_is_scaled_from_its_end() -> None:
     lab = parse(controller("StatefulSet", "db", "replicas: 3, serviceName: db, "), "x.yaml")
-    fewer, lines = scaled(lab, "sts/db", 1)
+    fewer, lines = scaled(lab, ["sts/db"], 1)
     assert ([pod.name for pod in fewer.pods if pod.owner], lines) == (["db-0"], ("statefulset.apps/db scaled",))
 
 

@@ -10,7 +10,7 @@ from nslab.admission.change import applied, deleted
 from nslab.admission.load import parse, parse_stored, parse_with_warnings
 from nslab.errors import LabFileError
 from nslab.lab.dump import dump
-from nslab.lab.node_selector import unschedulable
+from nslab.lab.scheduling import unschedulable
 
 LAB = """\
 apiVersion: nslab/v1
@@ -83,7 +83,7 @@ def test_what_waits_is_kept_and_goes_to_a_node_that_gets_the_label() -> None:
     assert deleted(lab, ["pod/a"])[0].pending == ()
     (pod,) = parse(LAB.replace("disk: hdd", "gpu: a100") + text, "f").pods
     assert (pod.name, pod.node, pod.uid) == ("a", "n3", lab.pending[0].uid)
-    assert unschedulable(3) == (
+    assert unschedulable(lab, lab.pending[0]) == (
         "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector. no new claims to deallocate, "
         "preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
     )

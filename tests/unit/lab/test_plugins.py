@@ -156,7 +156,7 @@ def test_a_running_lab_can_change(file: Path) -> None:
     assert made.cni == lab.cni
     assert [str(obj.address) for obj in attachments(made)] == ["20.96.0.2", "20.96.0.3", "20.96.1.2"]
     with pytest.raises(UsageError, match="not found"):
-        scaled(made, "deployment/web", 1)
+        scaled(made, ["deployment/web"], 1)
 
 
 @pytest.mark.parametrize(

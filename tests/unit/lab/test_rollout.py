@@ -11,13 +11,14 @@ from nslab.admission.change import applied, deleted, moved_on, scaled
 from nslab.admission.load import parse, parse_stored
 from nslab.admission.settings import with_settings
 from nslab.compiler.placement import assign_addresses
-from nslab.controllers.controlled import is_updated, stepped, unfinished, wakes
+from nslab.controllers.controlled import begun, is_updated, stepped, unfinished, wakes
 from nslab.controllers.rollout import bounds
 from nslab.controllers.rollout import scaled as scaled_value
 from nslab.errors import LabFileError
 from nslab.lab.dump import dump
 from nslab.lab.history import replica_sets, revision_of
 from nslab.lab.replica_sets import revision
+from nslab.lab.scheduling import with_waiting
 from nslab.lab.status import merge_status
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ def test_a_stateful_set_from_the_end() -> None:
 
 def to_one(lab: Lab, report: Report) -> Lab:
     """The first step after `kubectl scale sts/web --replicas 1`."""
-    return stored(stepped(scaled(lab, "sts/web", 1)[0], lab, report, NOW))
+    return stored(stepped(scaled(lab, ["sts/web"], 1)[0], lab, report, NOW))
 
 
 def names(lab: Lab) -> list[str]:
@@ -234,10 +235,33 @@ def test_scaling_down_waits_for_pods_that_are_not_ready(unready: tuple[int, ...]
     assert len(names(to_one(lab, report))) == left
 
 
-def test_a_surplus_pod_that_waits_for_its_turn_goes_at_once() -> None:
+def test_a_stateful_set_has_its_first_pod_at_first_and_the_next_when_all_before_are_available() -> None:
+    lab = stored(begun(parse(LAB + text("StatefulSet", "one", "minReadySeconds: 7"), "x")))
+    assert (names(lab), step(lab) == lab) == (["web-0"], True)
+    assert unfinished(lab) == [*lab.controllers]
+    assert names(step(lab, now=NOW + 2)) == ["web-0", "web-1"]
+    parallel = parse(LAB + text("StatefulSet", "one", "podManagementPolicy: Parallel"), "x")
+    assert stored(begun(parallel)) == stored(parallel)
+
+
+def test_a_stateful_set_that_scales_up_makes_one_pod_after_the_other() -> None:
+    lab = to_one(running("StatefulSet", "podManagementPolicy: Parallel"), {})
+    lab = apply(lab, "StatefulSet", "one", report={})
+    assert names(lab) == ["web-0"], "web-0 is not ready"
+    more = step(lab)
+    leaving = replace(named(lab)[0], name="web-2", owner="", deletion=NOW + 30)
+    assert (names(more), names(step(more))) == (["web-0", "web-1"], ["web-0", "web-1", "web-2"])
+    terminating = replace(more, pods=(*more.pods, leaving))
+    assert moved_on(terminating, all_ready(more), NOW) == terminating, "there is one of the name"
+
+
+def test_deleted_pods_of_a_stateful_set_come_again_in_their_order() -> None:
     lab = running("StatefulSet")
-    waiting = {f"default/web-{number}": {"ready": False, "phase": "Pending"} for number in (1, 2, 3)}
-    assert names(to_one(lab, waiting | {"default/web-0": {"ready": False, "phase": "Running"}})) == ["web-0"]
+    made = merge_status(deleted(lab, ["pod/web-1", "pod/web-3"])[0], lab)
+    after = stored(stepped(made, lab, all_ready(lab), NOW))
+    assert names(after) == ["web-0", "web-1", "web-2"]
+    assert moved_on(after, {**all_ready(after), "default/web-1": {"ready": False}}, NOW) == after
+    assert names(step(after)) == ["web-0", "web-1", "web-2", "web-3"]
 
 
 def test_a_stateful_set_waits_for_a_pod_that_is_not_ready() -> None:
@@ -315,7 +339,7 @@ def test_a_replica_set_makes_new_pods_alone_of_a_new_template(kind: str) -> None
     gone = named(lab)[0].name
     made = merge_status(deleted(lab, [f"pod/{gone}"])[0], lab)
     assert args(stepped(made, lab, {}, NOW)).count("two") == 1
-    assert args(stepped(merge_status(scaled(lab, "rs/web", 2)[0], lab), lab, {}, NOW)) == ["one"] * 2
+    assert args(stepped(merge_status(scaled(lab, ["rs/web"], 2)[0], lab), lab, {}, NOW)) == ["one"] * 2
 
 
 def test_new_pods_wait_for_addresses() -> None:
@@ -380,3 +404,35 @@ def test_a_setting_changes_nothing_about_pods_of_an_earlier_template() -> None:
     assert [pod.name for pod in named(made)] == [pod.name for pod in named(lab)]
     assert args(made) == args(lab)
     assert made.replica_sets == lab.replica_sets
+
+
+def with_port(kind: str, args: str, replicas: int) -> str:
+    ports = "ports: [{containerPort: 80, hostPort: 80}]}]"
+    return text(kind, args).replace("replicas: 4", f"replicas: {replicas}").replace("}]}", f", {ports}}}")
+
+
+@pytest.mark.parametrize("replicas", [2, 3])
+def test_a_new_pod_waits_for_a_node_with_its_port_free(replicas: int) -> None:
+    """With as many old pods as nodes, none gives its own back: so it is in a cluster."""
+    lab = stored(parse(LAB + with_port("Deployment", "one", replicas), "x"))
+    made = merge_status(applied(lab, with_port("Deployment", "two", replicas))[0], lab)
+    made = stored(with_waiting(stepped(made, lab, all_ready(lab), NOW)))
+    assert sorted(args(made)) == ["one"] * replicas + ["two"] * (3 - replicas)
+    assert len({pod.node for pod in named(made)}) == 3
+    assert [pod.node for pod in made.pending] == [""] * (replicas - 2)
+
+
+def test_it_is_on_the_node_of_one_that_has_gone() -> None:
+    lab = stored(parse(LAB + with_port("Deployment", "one", 3), "x"))
+    made = merge_status(applied(lab, with_port("Deployment", "two", 3))[0], lab)
+    made = stored(stepped(made, lab, all_ready(lab), NOW))
+    gone = lab.pods[0]
+    left = with_waiting(replace(made, pods=tuple(pod for pod in made.pods if pod.name != gone.name)))
+    assert [pod.node for pod in left.pods if pod.containers[0].command[1] == "two"] == [gone.node]
+    assert left.pending == ()
+
+
+def test_a_daemon_waits_for_no_other_node() -> None:
+    lab = stored(parse(LAB + with_port("DaemonSet", "one", 0), "x"))
+    made = merge_status(applied(lab, with_port("DaemonSet", "two", 0))[0], lab)
+    assert stepped(made, lab, all_ready(lab), NOW).pending == ()

@@ -144,6 +144,7 @@ apiVersion: v1
 kind: Pod
 metadata: {name: p}
 spec:
+  nodeName: a
   restartPolicy: OnFailure
   containers:
   - name: c

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nslab.admission.load import load
-from nslab.admission.settings import changed_settings, with_settings
+from nslab.admission.settings import changed_settings, setting, with_settings
 from nslab.errors import LabFileError, UsageError
 from nslab.lab.dump import dump
 
@@ -32,6 +32,15 @@ def test_a_scheduler_is_ipvs_own() -> None:
     with pytest.raises(UsageError, match=r"^a scheduler is IPVS's, and proxy-mode iptables has none; add proxy-mode"):
         with_settings(lab, {"scheduler": "lc"})
     assert with_settings(lab, {"scheduler": "lc", "proxy-mode": "ipvs"}).scheduler == "lc"
+
+
+def test_what_stands_in_the_file_is_changed_there() -> None:
+    for name in ("directRouting", "plugin", "dns"):
+        text = f"^{name} is no setting of a running lab: change it in the lab file, then nslab up FILE$"
+        with pytest.raises(UsageError, match=text):
+            setting(f"{name}=true")
+    with pytest.raises(UsageError, match=r"^'podCIDR=1' is not a setting; settings are proxy-mode=…, "):
+        setting("podCIDR=1")
 
 
 def test_a_changed_setting_is_shown_with_the_value_before() -> None:

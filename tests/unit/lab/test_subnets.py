@@ -43,6 +43,15 @@ def test_what_is_read_is_written() -> None:
     assert parse_stored(dump(lab), "kept") == lab
 
 
+def test_a_block_that_is_too_small_is_one_sentence() -> None:
+    pod = GOOD[GOOD.index("---") :].replace("spec: {", "spec: {nodeName: node1, ")
+    pods = "".join(pod.replace("pod-a", name) for name in ("pod-b", "pod-c"))
+    with pytest.raises(LabFileError) as refused:
+        parse(GOOD.replace("192.168.59.22}", "192.168.59.22, podCIDR: 20.96.0.0/31}") + pods, "lab.yaml")
+    text = "the podCIDR 20.96.0.0/31 of node1 is too small; /30 is the smallest"
+    assert [one.sentence for one in refused.value.errors] == [text]
+
+
 def test_a_router_may_know_pods() -> None:
     lab = parse(GOOD.replace("60.1]}", "60.1], bgp: true}"), "lab.yaml")
     assert lab.routers[0].bgp

@@ -67,14 +67,15 @@ def test_a_pod_that_is_deleted_has_as_long_as_it_says() -> None:
 
 
 def test_replicas_that_are_scaled_away_terminate_and_belong_to_nobody() -> None:
-    lab = changed(scaled(LAB, "deployment/web", 1)[0])
+    lab = changed(scaled(LAB, ["deployment/web"], 1)[0])
     assert sorted(going(lab).values()) == [30, 30]
     kept = parse_stored(dump(lab), "small")
     assert sorted(going(kept).values()) == [30, 30]
     assert [one.owner for one in kept.pods if one.deletion] == ["", ""]
     assert len(without_terminating(kept).pods) == 2
     assert (
-        going(changed(scaled(without_terminating(kept), "deployment/web", 2)[0], kept=kept)).keys() < going(lab).keys()
+        going(changed(scaled(without_terminating(kept), ["deployment/web"], 2)[0], kept=kept)).keys()
+        < going(lab).keys()
     )
 
 

@@ -512,3 +512,15 @@ def test_one_that_comes_back_or_knows_of_an_end_looks(desk: Desk) -> None:
     user.asks(op="status", node="node1", pods={"default/a": ENDED})
     user.asks(op="put", policy=PODS, policy_written=["node1"], expect={"felix": []})
     assert not felix(desk).heard()[0]["written"]
+
+
+def test_policies_are_no_generation_of_services(desk: Desk) -> None:
+    user, agent = desk.caller(), felix(desk)
+    assert user.asks(op="progress")["followed"]  # there is no policy to follow yet
+    user.asks(op="put", services=[service("a")], whole=True)
+    before = user.asks(op="progress")
+    desk.caller().say(op="put", policy=POLICY)
+    after = user.asks(op="progress")
+    assert (after["generation"], before["followed"], after["followed"]) == (before["generation"], True, False)
+    agent.say(op="synced", generation=agent.heard()[0]["generation"], seconds=0.1, error="")
+    assert user.asks(op="progress")["followed"]

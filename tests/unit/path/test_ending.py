@@ -9,6 +9,8 @@ from nslab.admission.load import load
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
 from nslab.dataclass import replace
+from nslab.linux.prober.follow import unanswered
+from nslab.linux.taps import ETH_P_ARP, OUTGOING, Frame
 from nslab.objects.needs import HostFeatures
 from nslab.probes import Kind, survey
 from nslab.probes.evidence import Conversation, Count, Sighting, Trail, Unanswered, What, question
@@ -48,7 +50,18 @@ def test_where_it_was_last_seen() -> None:
 
 def test_flooded_copies_tell_nothing() -> None:
     assert told(*GONE, at("c", "eth0", astray=True), at("switch", "n1")) == told(*GONE)
+    left = (*GONE, at("n1", "eth0", leaving=True))
+    by_switch = (at("switch", "n1"), at("switch", "c", leaving=True))
+    assert told(*left, *by_switch, at("c", "eth0", astray=True)) == told(*left)
+    assert told(*left, *by_switch).startswith("last seen leaving switch's c,")
     assert told(*GONE, at("b", "eth0", astray=True)).endswith("its link-layer address is not that of b's eth0")
+
+
+def test_what_a_bridge_floods_is_no_request_of_its_host() -> None:
+    question = b"\0\1\x08\0\6\4\0\1" + bytes(6) + A.packed + bytes(6) + B.packed
+    pods = Frame(1, "n1", "veth1", ETH_P_ARP, 0, question), Frame(2, "n1", "veth2", ETH_P_ARP, OUTGOING, question)
+    own = Frame(3, "n2", "eth0", ETH_P_ARP, OUTGOING, question)
+    assert [*unanswered([*pods, own])] == [Unanswered("n2", "eth0", B)]
 
 
 def test_what_was_counted_where_it_ends() -> None:

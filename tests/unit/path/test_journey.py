@@ -17,7 +17,7 @@ from nslab.probes.evidence import Conversation, Count, What
 from nslab.probes.probe import Kind
 from nslab.trace.authors import BY_HAND, Authors
 from nslab.trace.chances import chances
-from nslab.trace.endpoints import names_to_ask, source, target
+from nslab.trace.endpoints import TraceTarget, names_to_ask, sized, source, target
 from nslab.trace.hops import BLACKHOLE, RP_FILTER, TTL_OVER, Action, End
 from nslab.trace.journey import hops
 from nslab.trace.known import Known
@@ -89,6 +89,39 @@ def test_hosts_one_after_the_other() -> None:
     changed, forwarded = made[1:3]
     assert (changed.before, changed.header.receiver, changed.matches[-1]) == (SENT, "10.0.1.1:8080", DNAT)
     assert (forwarded.mtu, forwarded.header.ttl, changed.by) == (1450, 63, BY_HAND)
+
+
+def test_chains_that_accept_are_the_hop_s_on_which_the_host_sends_it_on() -> None:
+    marks = Match("filter", "cali-pi-web", "continue", rule="-p tcp -j MARK --set-xmark 0x10000/0x10000", comment="web")
+    accepts = Match("filter", "FORWARD", "accept", rule="-m mark --mark 0x10000/0x10000 -j ACCEPT", comment="Accepted.")
+    filters = Visit("filter", "FORWARD", 2, 0, DONE, 0, (marks, accepts), "accept")
+    by_policy = Visit("mangle", "POSTROUTING", 4, -150, DONE, 0, (), "accept", policy=True)
+    found = stations(FORTH, [replace(CROSSED, visits=(NAT, filters, by_policy))], What.REQUEST)
+    made = [*hops(found, known(*found))]
+    assert [(hop.action.value, [one.visit for one in hop.accepted]) for hop in made] == [
+        ("send", []), ("DNAT", []), ("forward", [filters, by_policy]), ("receive", [])
+    ]  # fmt: skip
+    assert [(one.rule, one.marked) for one in made[2].accepted] == [(accepts, marks), (None, None)]
+
+
+def test_a_chain_that_drops_what_a_bridge_forwards_is_named() -> None:
+    dropped = Visit("filter", "FORWARD", 2, 0, SENT, 0, (Match("filter", "FORWARD", "drop", rule="-j DROP"),), "drop")
+    crossed = Crossing("node", What.REQUEST, False, "cbr0", "cbr0", SENT, 0, (dropped,))
+    passed = [FORTH[0], seen(2, "node", "veth1", "in", SENT, astray=True)]
+    assert len(stations(passed, [replace(crossed, visits=())], What.REQUEST)) == 1  # a copy, flooded to all ports
+    found = stations(passed, [crossed], What.REQUEST)
+    assert [(hop.host, hop.action.value) for hop in hops(found, known(*found))] == [("pod", "send"), ("node", "drop")]
+
+
+def test_a_size_is_for_what_can_have_it() -> None:
+    datagram = TraceTarget("b", Kind.UDP, SERVER, 9)
+    assert sized(datagram, 1500).size == 1500
+    assert sized(replace(datagram, kind=Kind.TCP), 0).size == 0
+    for wrong, size in (
+        (replace(datagram, kind=Kind.TCP), 60), (replace(datagram, port=53), 60), (datagram, 48), (datagram, 1 << 16)
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match="--size"):
+            sized(wrong, size)
 
 
 def test_routing_is_asked_with_the_new_target_and_the_old_source() -> None:

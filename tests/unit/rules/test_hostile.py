@@ -124,9 +124,9 @@ def test_ipset_save(text: str, sentence: str) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ('{"nftables": [\n  {]}', "nft -j list ruleset, line 2: "),
-        ("[" * 100_000, "nft -j list ruleset: nesting without end"),
-        ('{"nftables": [' + "9" * 5000 + "]}", "nft -j list ruleset: a number without end"),
+        ('{"nftables": [\n  {]}', "nft.json, line 2, column 4: this is not JSON"),
+        ("[" * 100_000, "nft.json: nesting without end"),
+        ('{"nftables": [' + "9" * 5000 + "]}", "nft.json: a number without end"),
         ("[]", 'no list "nftables"'),
         ('{"nftables": [{"table": {"family": [], "name": "t"}}]}', "object 1: no family and table"),
         ('{"nftables": [5]}', "object 1: not one kind of object"),

@@ -129,10 +129,23 @@ def test_a_selector_is_shown_whole() -> None:
     assert "app in (web),!old\n" in describe(selected(there, ["deploy/web"])[0], there, NOW)
 
 
+def test_a_service_is_described_in_kubectls_lines_and_order() -> None:
+    there = live(RUNNING, RUNNING)
+    lines = dict(line.split(":", 1) for line in describe(selected(there, ["svc/web"])[0], there, NOW).splitlines())
+    assert [*lines] == [
+        "Name", "Namespace", "Labels", "Annotations", "Selector", "Type", "IP Family Policy", "IP Families", "IP",
+        "IPs", "Port", "TargetPort", "NodePort", "Endpoints", "Session Affinity", "External Traffic Policy",
+        "Internal Traffic Policy", "Events",
+    ]  # fmt: skip
+    wanted = {"IP Family Policy": "SingleStack", "IP Families": "IPv4", "IPs": "10.96.1.1", "Session Affinity": "None"}
+    assert wanted.items() <= {name: value.strip() for name, value in lines.items()}.items()
+
+
 def test_services_nodes_and_what_is_kept() -> None:
     there = live(RUNNING, RUNNING)
     assert listed(there, "svc")[1].split() == ["web", "NodePort", "10.96.1.1", "<none>", "80:30080/TCP", "6m40s"]
     assert [" ".join(row.split()[:2]) for row in listed(there, "nodes")[1:]] == ["n1 Ready", "n2 NotReady"]
+    assert listed(there, "nodes", wide=True)[0].split()[-2:] == ["KERNEL-VERSION", "CONTAINER-RUNTIME"]
     assert listed(there, "secrets")[1].split()[:3] == ["s", "Opaque", "1"]
 
 

@@ -7,6 +7,7 @@ import re
 from base64 import b64encode
 from hashlib import sha256
 from html.parser import HTMLParser
+from ipaddress import IPv4Address
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,14 @@ import pytest
 
 from nslab.app.predict import predict
 from nslab.dataclass import replace
+from nslab.probes.evidence import Unanswered, What
 from nslab.quote import visible
+from nslab.trace.ending import Ending, described
 from nslab.trace.hops import (
     BLACKHOLE,
     BY_CONNTRACK,
     NO_FORWARDING,
+    NO_FORWARDING_THERE,
     NO_ROUTE,
     PROHIBITED,
     RP_FILTER,
@@ -28,6 +32,7 @@ from nslab.trace.hops import (
     Action,
     End,
     Journey,
+    too_big,
 )
 from nslab.views import page as package
 from nslab.views.graph.model import Role
@@ -229,7 +234,14 @@ CAUSES = (
     "policy DROP of chain FORWARD (table filter)", "route default via 10.0.0.1 dev eth0 proto boot",
     "route default dev eth0; after DNAT 10.0.0.0/24 dev tunl0", "cali0 to eth0", "10.0.0.1 is at ee:ee:ee:ee:ee:ee",
     "no program takes it from the queue of filter FORWARD",
-    "no rule that the kernel traces drops it; route 10.0.0.0/24 dev eth0",
+    "no rule that the kernel traces drops it; route 10.0.0.0/24 dev eth0", NO_FORWARDING_THERE,
+    too_big(1500, "tunl0", 1480),
+    f"{Unanswered('node1', 'cbr0', IPv4Address('10.0.0.7'))}", f"node1 does not pass the reply on: {NO_ROUTE}",
+    *(described([one]) for one in (
+        Ending("a"), Ending("a", "eth0", because=("x",)), Ending("a", "eth0", leaving=True, back=True),
+        Ending("a", "eth0", leaving=True, because=("x",)), Ending("a", "eth0", arrived=True),
+        Ending("a", "eth0", sent=What.RESET), Ending("a", "eth0", sent=What.ERROR, code=(3, 1)),
+    )),
 )  # fmt: skip
 
 

@@ -119,22 +119,6 @@ def test_sidecars_count_as_containers(text: str, phase: str, main: dict[str, Any
     assert shown(live_pod(web("a", sidecars="s"), report, "as", 958.0)) == text
 
 
-@pytest.mark.parametrize(
-    ("text", "phase", "entries"),
-    [
-        ("0/1 Pending 0", "Pending", [entry("waiting", "PodInitializing")]),
-        ("0/2 Pending 0", "Pending", [entry("waiting", "PodInitializing"), entry("waiting", "PodInitializing")]),
-        ("0/2 Init:0/1 0", "Pending", [entry("waiting", "PodInitializing"), {**entry(ready=False), "starting": True}]),
-        ("1/1 Running 0", "Running", [entry()]),
-        ("0/1 CrashLoopBackOff 4 (30s ago)", "Running", [CRASH]),
-    ],
-)
-def test_a_pod_whose_predecessor_is_not_ready_is_pending(text: str, phase: str, entries: list[dict[str, Any]]) -> None:
-    pod = web("a", sidecars="s"[: len(entries) - 1], behind="default/db-0")
-    report = {"phase": phase, "containers": dict(zip("as", entries, strict=False))}
-    assert shown(live_pod(pod, report, "as", 958.0)) == text
-
-
 def test_a_node_that_has_not_reported_yet() -> None:
     seen = pod_row(live_pod(web(), {}, [], 998.5), NOW)
     assert (seen["ready"], seen["readyContainers"], seen["containers"]) == (False, 0, 1)
