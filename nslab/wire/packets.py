@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
 
-from nslab.dataclass import dataclass, replace
+from nslab.dataclass import dataclass
 from nslab.wire import icmp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ICMP, IPIP, TCP, UDP = 1, 4, 6, 17
 ARP_REQUEST, ARP_REPLY = 1, 2
@@ -72,30 +77,32 @@ def decode(
     """
     if len(data) < 20 or data[0] >> 4 != 4 or data[0] & 15 < 5 or not deepest:
         return None
-    protocol, ends = data[9], (IPv4Address(data[12:16]), IPv4Address(data[16:20]))
-    body = data[(data[0] & 15) * 4 :]
-    plain = DecodedPacket(*ends, protocol, ttl=data[8], length=int.from_bytes(data[2:4], "big"), outer=outer)
+    protocol, body = data[9], data[(data[0] & 15) * 4 :]
+    plain = partial(
+        DecodedPacket, IPv4Address(data[12:16]), IPv4Address(data[16:20]), protocol,
+        ttl=data[8], length=int.from_bytes(data[2:4], "big"), outer=outer,
+    )  # fmt: skip
     if protocol == IPIP and inside:
-        return decode(body, outer=plain, deepest=deepest - 1)
+        return decode(body, outer=plain(), deepest=deepest - 1)
     if len(body) < 8:
-        return plain
+        return plain()
     ports = (int.from_bytes(body[:2], "big"), int.from_bytes(body[2:4], "big"))
     if protocol == UDP and ports[1] in _VXLAN and inside:
-        return decode(body[8 + _VXLAN_HEAD :], outer=replace(plain, ports=ports), deepest=deepest - 1)
+        return decode(body[8 + _VXLAN_HEAD :], outer=plain(ports=ports), deepest=deepest - 1)
     if protocol == UDP:
-        return replace(plain, ports=ports, payload=body[8:])
+        return plain(ports=ports, payload=body[8:])
     if protocol == TCP:
         return _segment(plain, ports, body)
     code = (body[0], body[1])
     quoted = decode(body[8:], deepest=deepest - 1) if protocol == ICMP and body[0] in _ERRORS else None
     identity = int.from_bytes(body[4:6], "big") if protocol == ICMP and body[0] in icmp.ECHOES else 0
-    return replace(plain, code=code, payload=body[8:], quoted=quoted, identity=identity)
+    return plain(code=code, payload=body[8:], quoted=quoted, identity=identity)
 
 
-def _segment(plain: DecodedPacket, ports: tuple[int, int], body: bytes) -> DecodedPacket:
-    sequence, acknowledges = (int.from_bytes(body[at : at + 4], "big") for at in (4, 8))
+def _segment(plain: Callable[..., DecodedPacket], ports: tuple[int, int], body: bytes) -> DecodedPacket:
+    sequence, acknowledges = int.from_bytes(body[4:8], "big"), int.from_bytes(body[8:12], "big")
     flags = body[13] if len(body) > 13 else 0
-    return replace(plain, ports=ports, sequence=sequence, acknowledges=acknowledges, flags=flags)
+    return plain(ports=ports, sequence=sequence, acknowledges=acknowledges, flags=flags)
 
 
 def arp(data: bytes) -> tuple[int, IPv4Address, IPv4Address] | None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from nslab.linux.prober.counters import Counters
     from nslab.linux.taps import Frame
     from nslab.probes.evidence import Conversation
+    from nslab.wire.packets import DecodedPacket
 
 _SECONDS = scaled(0.8)
 _SETTLE = scaled(0.02)
@@ -54,9 +55,10 @@ def follow(spaces: Namespaces, lab: str, questions: Sequence[Conversation], ipta
         wait(tracks)
         seen = in_order({host(ns): sock for ns, sock in taps.items()})
         counts = tuple(one for ns in everywhere for one in moved(host(ns), before[ns], _counted(spaces, ns, iptables)))
-    silent = tuple(unanswered(seen))
+    silent, packets_seen = tuple(unanswered(seen)), [*_decoded(seen)]
     return [
-        Trail(track.question, tuple(_of(track, seen)), counts, track.error, silent, track.heard) for track in tracks
+        Trail(track.question, tuple(_of(track, packets_seen)), counts, track.error, silent, track.heard)
+        for track in tracks
     ]
 
 
@@ -91,10 +93,15 @@ def _settle(tracks: Sequence[Track]) -> None:
         select.select([], [], [], _TURN)
 
 
-def _of(track: Track, seen: Iterable[Frame]) -> Iterator[Sighting]:
+def _decoded(seen: Iterable[Frame]) -> Iterator[tuple[Frame, DecodedPacket]]:
     for one in seen:
-        packet = packets.decode(one.data) if one.kind == ETH_P_IP else None
-        if packet and (what := track.what(packet)):
+        if one.kind == ETH_P_IP and (packet := packets.decode(one.data)):
+            yield one, packet
+
+
+def _of(track: Track, seen: Iterable[tuple[Frame, DecodedPacket]]) -> Iterator[Sighting]:
+    for one, packet in seen:
+        if what := track.what(packet):
             yield Sighting(
                 one.at, one.host, one.dev, one.way == OUTGOING, what, packet.source, packet.target,
                 one.way == OTHERHOST, packet.code, packet.ports[1],
