@@ -7,6 +7,7 @@ pods/HOST/                   files that a pod sees as its own in /etc
 nodes/HOST.sock              the socket of its nslab-node; and beside it
       HOST.pids  .journal  .status.json    its children, the requests to run, the status of its pods
       HOST/nslab-node.log  log/  fs/       its own log, its pods' logs, its file system's changes
+      HOST/bird/bird.conf bird.ctl bird.pid    the files of its BIRD
 control.sock control.json    the socket of control, and its state for a restart
 dns/records.json             the records of kube-dns
 controllers  events.json     the process of the controllers: its pid and its start; what controllers did
@@ -28,6 +29,7 @@ DNS, DNS_RECORDS = "dns", "dns/records.json"
 
 SOCKET, PIDS, JOURNAL, STATUS = ".sock", ".pids", ".journal", ".status.json"
 """Suffixes of file names beside a node's folder."""
+BIRD, BIRD_CONFIG, BIRD_SOCKET, BIRD_PID = "bird", "bird.conf", "bird.ctl", "bird.pid"
 NODE_LOG, POD_LOGS, LINKS, FILES = "nslab-node.log", "log/pods", "log/containers", "fs"
 """Names in a node's folder."""
 LINKS_TO_LOGS = "../pods"

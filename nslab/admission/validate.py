@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from nslab import rundir
 from nslab.admission import (
     validate_affinity,
+    validate_bgp,
     validate_controllers,
     validate_cron_jobs,
     validate_dns,
@@ -231,6 +232,7 @@ CHECKS: tuple[Check, ...] = (
     *CHECKS_WITHOUT_LAB,
     networks,
     settings,
+    validate_bgp.bgp,
     plugins.plugins,
     validate_host_ports.mapped_once,
     hosts,

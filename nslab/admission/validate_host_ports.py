@@ -23,27 +23,31 @@ MUST_MATCH = "must match `hostPort` when `hostNetwork` is true"
 def host_ports(found: Documents) -> Iterator[FieldError]:
     """A pod wants each host port once; with hostNetwork, it has the container's number (ValidatePodSpec)."""
     for one, path, spec in pod_specs(found):
-        for field in ("containers", "initContainers"):
-            seen: set[str] = set()
-            for place, port in _ports(spec, field):
-                for error in _port((*path, *place), port, seen, host_network=bool(spec.get("hostNetwork"))):
-                    yield of_object(one, error)
+        errors = (*_repeated(spec, path), *(_mismatches(spec, path) if spec.get("hostNetwork") else ()))
+        yield from (of_object(one, error) for error in errors)
 
 
-def _ports(spec: dict[str, Any], field: str) -> Iterator[tuple[FieldPath, dict[str, Any]]]:
-    for index, container in enumerate(spec.get(field, ())):
-        yield from (((field, index, "ports", place), port) for place, port in enumerate(container.get("ports", ())))
-
-
-def _port(path: FieldPath, port: dict[str, Any], seen: set[str], *, host_network: bool) -> Iterator[FieldError]:
-    number, own = port.get("hostPort") or 0, port.get("containerPort", 0)
-    if host_network and number not in (0, own):
-        yield FieldError((*path, "containerPort"), invalid(own, MUST_MATCH))
-    if number := number or own * host_network:
+def _repeated(spec: dict[str, Any], at: FieldPath) -> Iterator[FieldError]:
+    seen = set[str]()
+    for path, port in _ports(spec, at, "containers"):
+        number = port.get("hostPort") or (port.get("containerPort") if spec.get("hostNetwork") else 0)
         text = f"{port.get('protocol') or 'TCP'}/{port.get('hostIP', '')}/{number}"
-        if text in seen and "containers" in path:
+        if number and text in seen:
             yield FieldError((*path, "hostPort"), duplicate(text))
         seen.add(text)
+
+
+def _mismatches(spec: dict[str, Any], at: FieldPath) -> Iterator[FieldError]:
+    for path, port in (*_ports(spec, at, "containers"), *_ports(spec, at, "initContainers")):
+        number = port.get("containerPort", 0)
+        if port.get("hostPort") not in (None, 0, number):
+            yield FieldError((*path, "containerPort"), invalid(number, MUST_MATCH))
+
+
+def _ports(spec: dict[str, Any], at: FieldPath, field: str) -> Iterator[tuple[FieldPath, dict[str, Any]]]:
+    for index, container in enumerate(spec.get(field, ())):
+        for place, port in enumerate(container.get("ports", ())):
+            yield (*at, field, index, "ports", place), port
 
 
 def mapped_once(found: Documents) -> Iterator[FieldError]:

@@ -28,7 +28,7 @@ def policies(found: Documents) -> Iterator[FieldError]:
         text = f"{found.lab.rules.label} nothing that enforces NetworkPolicies"
         newest = max(there, key=lambda one: one.path[0] != EXISTING)
         yield FieldError((*newest.path, "kind"), f"{text}: pods reach each other as if there were none")
-    pods = [one.view for one in found.pods]
+    within, pods = ([one.view for one in found.pods if one.view.host_network is shared] for shared in (True, False))
     labels = {one.name: one.labels for one in found.others if one.kind == "Namespace"}
     for one in there:
         selected = _selected(one, pods)
@@ -37,6 +37,7 @@ def policies(found: Documents) -> Iterator[FieldError]:
             text = (
                 f"NetworkPolicy {shown(one.name)} selects no pod of namespace {shown(one.namespace)}: {shown(listed)}"
             )
+            text += " (none with hostNetwork is ever selected)" if _selected(one, within) else ""
             yield FieldError((*one.path, "spec", "podSelector"), text)
         for index, rule in enumerate(one.spec.get("ingress", ()) if selected else ()):
             yield from _ports(one, rule, selected, ("spec", "ingress", index))

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 
 class TextOrRecord(Shape):
-    """A text, or a mapping with known fields: a sentence, or its translations."""
+    """A text or a flag, or a mapping with known fields: a sentence, or its translations."""
 
     def __init__(self, text: Shape, record: Shape) -> None:
         self.text, self.record = text, record
 
     def check(self, value: Any, walk: Walk) -> Any:
-        return (self.record if isinstance(value, dict) else self.text).check(value, walk)
+        shape = self.record if isinstance(value, dict) else self.text
+        return value if value.__class__ is shape.plain else shape.check(value, walk)
 
 
 class Many(Shape):

@@ -14,6 +14,7 @@ from nslab.dataclass import dataclass, replace
 from nslab.lab.types import ProxyMode
 from nslab.lab.views import FINISHED
 from nslab.linux import owned
+from nslab.linux.bird import configuration, find_bird
 from nslab.linux.cni.plugins import Plugins, find_programs
 from nslab.linux.netns import Namespaces, folder, named
 from nslab.linux.observe.host import read_host
@@ -28,7 +29,7 @@ from nslab.linux.visits import visiting
 from nslab.objects.names import netns
 from nslab.objects.needs import demand
 from nslab.objects.plan import Add, diff, undone
-from nslab.objects.process import NodeAgent, Process
+from nslab.objects.process import Bird, NodeAgent, Process
 from nslab.objects.script import inside
 from nslab.objects.sysctl import Sysctl
 from nslab.objects.unmanaged import Unmanaged
@@ -120,7 +121,7 @@ def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], written_by: Writt
 
     Leaves out what components write themselves (`written_by`), and then what is unmanaged, which nobody can tell.
     """
-    host = replace(read_host(spaces), programs=find_programs(lab))
+    host = replace(read_host(spaces), programs=find_programs(lab), bird=find_bird(lab))
     demand(str(lab.proxy_mode), host)
     want = compile_lab(lab, host, written_by)
     if not named(lab.name):
@@ -192,4 +193,4 @@ def _running(name: str, known: State) -> Iterator[Process]:
     parts |= status.kept(name, parts)
     for obj in known:
         if isinstance(obj, Process) and (obj.ns, obj.key[2]) in parts:
-            yield obj
+            yield replace(obj, config=configuration(folder(name), obj.host)) if isinstance(obj, Bird) else obj

@@ -27,7 +27,8 @@ def command(lab: str, host: str, container: str | None, argv: Sequence[str]) -> 
     if not names:  # `down` has just taken it away
         raise no_such_lab(lab)
     if netns(lab, host_used(desired, host)) not in names:
-        known = [name.removeprefix(netns(lab, "")) for name in names]
+        within = (pod_host(pod.namespace, pod.name) for pod in desired.pods if pod.host_network)
+        known = [*(name.removeprefix(netns(lab, "")) for name in names), *within]
         meant = namesake(host, known) or controller_named(desired, host)
         way_on = f"did you mean {lab}/{meant}?" if meant else f"it has {', '.join(known)}"
         raise UsageError(f"{lab} has no host {host!r}; {way_on}")

@@ -13,6 +13,7 @@ from nslab.app.ps import unscheduled
 from nslab.app.reset import reset
 from nslab.app.transition import Transition
 from nslab.compiler.written_by import WrittenBy
+from nslab.controllers.controlled import unfinished
 from nslab.controllers.events import controller_events
 from nslab.dataclass import dataclass, field, replace
 from nslab.lab.cron_jobs import with_made_jobs
@@ -66,9 +67,11 @@ def up(
     """Bring a lab up as `begin` does, and wait for the rollouts that this starts."""
     started = time.monotonic()
     done = begin(lab, listener, goals, unwanted, early)
-    stuck = () if done.not_ready else rollouts.wait(done.drift.lab)
-    made = replace(done.drift, lab=stored_lab(lab.name))
-    return replace(done, drift=made, seconds=time.monotonic() - started, stuck=(*unscheduled(made.lab), *stuck))
+    stuck: tuple[str, ...] = ()
+    if unfinished(done.drift.lab) and not done.not_ready:
+        stuck = rollouts.wait(done.drift.lab)
+        done = replace(done, drift=replace(done.drift, lab=stored_lab(lab.name)), seconds=time.monotonic() - started)
+    return replace(done, stuck=(*unscheduled(done.drift.lab), *stuck))
 
 
 def begin(

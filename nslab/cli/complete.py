@@ -64,10 +64,15 @@ def exercises(incomplete: str) -> list[str]:
 
 def hosts(incomplete: str) -> list[str]:
     """LAB/HOST of the labs that are up."""
-    from nslab.linux.netns import IP_NETNS, entries
+    from nslab import rundir
+    from nslab.linux.netns import IP_NETNS, entries, folder
+    from nslab.runtime.trust import lab_name
 
     names = [ns.split(".", 2)[1:] for ns in entries(IP_NETNS) if ns.startswith("nslab.") and ns.count(".") > 1]
-    return [host for host in map("/".join, names) if host.startswith(incomplete)]
+    lab, slash, _ = incomplete.partition("/")
+    # A pod in its node's network has no namespace; each has its files.
+    pods = [[lab, host] for host in entries(folder(lab) / rundir.PODS)] if slash and lab_name(lab) else []
+    return sorted({host for host in map("/".join, [*names, *pods]) if host.startswith(incomplete)})
 
 
 def probed(ctx: click.Context, incomplete: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -117,6 +117,7 @@ def ps(name: SomeLab = None, output: Output = Format.TABLE) -> None:
 
 def inspect(
     host: Annotated[str, typer.Argument(metavar="LAB[/HOST]", autocompletion=running_labs)],
+    bgp: Annotated[bool, typer.Option("--bgp", help="Show the BGP sessions of a node, and what it learned.")] = False,
     output: Output = Format.TABLE,
 ) -> None:
     """List the interfaces and addresses of a lab, or of one of its hosts. -o json adds the routes.
@@ -130,11 +131,33 @@ def inspect(
 
     typed, _, name = host.partition("/")
     lab = running(typed) or typed
-    used = host_used(stored_lab(lab), name)
+    stored = stored_lab(lab)
+    used = host_used(stored, name)
+    if bgp:
+        _bgp(stored, used, output)
+        return
     rows = inspect.inspect(lab, [used] if name else [], routes=output is not Format.TABLE)
     if name and not rows:
         raise UsageError(f"{lab} has no host {name!r}")
     listing(rows, output)
+
+
+def _bgp(lab: Lab, host: str, output: Format) -> None:
+    """Print the sessions of a host's BIRD, and the routes that its peers announced."""
+    from nslab.app.bgp import bgp_of
+
+    found = bgp_of(lab, host)
+    if output is not Format.TABLE:
+        document({"sessions": found.sessions, "routes": found.routes}, output)
+        return
+    listing([*map(_headed, found.sessions)], output, "no session")
+    say("")
+    listing([*map(_headed, found.routes)], output, "no peer has announced a route")
+
+
+def _headed(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with headings of words in place of JSON's names: `peer address` for peerAddress."""
+    return {"".join(f" {letter}" if letter.isupper() else letter for letter in name): row[name] for name in row}
 
 
 class OwnDocument(StrEnum):

@@ -61,18 +61,19 @@ def overlay(
 
 def way_to(lab: Lab, node: Node, other: Node, claimed: Sequence[IPv4Network]) -> Iterator[KernelObject]:
     """Routes to another node's blocks; the device decides whether packets are encapsulated."""
-    ns, vxlan = names.netns(lab.name, node.name), lab.encapsulation in VXLAN_MODES
+    ns, vxlan, learned = names.netns(lab.name, node.name), lab.encapsulation in VXLAN_MODES, lab.bgp is not None
     for block in claimed:
         if encapsulated(lab, node, other):
             if vxlan:
                 yield Route(ns, block, VXLAN_DEVICE, tunnel_address(lab, other), onlink=True, by=_FELIX)
             else:
-                yield Route(ns, block, IPIP_DEVICE, other.address, "bird", onlink=True, by=_BIRD)
+                yield Route(ns, block, IPIP_DEVICE, other.address, "bird", onlink=True, by=_BIRD, learned=learned)
         elif vxlan:
             yield Route(ns, block, UPLINK, other.address, "80", onlink=True, by=_FELIX)
         else:
             # BGP's next hop is the other node; BIRD resolves it to the router that leads there.
-            yield Route(ns, block, UPLINK, next_hop(lab, node.address, other.address), "bird", by=_BIRD)
+            hop = next_hop(lab, node.address, other.address)
+            yield Route(ns, block, UPLINK, hop, "bird", by=_BIRD, learned=learned)
     if vxlan:
         # For every node, also those reached without a tunnel: Felix programs peers independently of routes.
         yield from vxlan_peer(lab, ns, other)

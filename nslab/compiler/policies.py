@@ -46,8 +46,9 @@ def felix_node(lab: Lab, node: Node) -> FelixNode:
     vxlan = lab.encapsulation in VXLAN_MODES
     device = "" if lab.encapsulation is Encapsulation.NONE else VXLAN_DEVICE if vxlan else IPIP_DEVICE
     nodes = (str(one.address) for one in lab.nodes if one != node or not vxlan)
+    announced = tuple(map(str, lab.bgp.services)) if lab.bgp else ()
     addresses = (own, str(tunnel)) if tunnel else (own,)
-    return FelixNode(node.name, addresses, device, tuple(nodes), lab.calico_version, lab.dataplane)
+    return FelixNode(node.name, addresses, device, tuple(nodes), lab.calico_version, announced, dataplane=lab.dataplane)
 
 
 def _named_ports(pod: Pod) -> Iterator[NamedPort]:

@@ -6,6 +6,7 @@ from ipaddress import IPv4Interface, IPv4Network
 from typing import TYPE_CHECKING
 
 from nslab.compiler.addresses import blocks
+from nslab.compiler.bgp import one_way
 from nslab.compiler.subnets import egress, gateway, next_hop, subnet_of
 from nslab.objects import names
 from nslab.objects.inet import Address
@@ -121,7 +122,8 @@ def joining(lab: Lab, router: Router) -> Iterator[KernelObject]:
         number, via = egress(lab, router, subnet.network_address)
         if via != subnet.network_address:
             yield Route(ns, subnet, interface(number), via=via, by=_BY)
-    for node in lab.nodes if router.bgp else ():
+    protocol, learned = ("bird", True) if lab.bgp else ("bgp", False)
+    for node in lab.nodes if router.bgp and one_way(lab, router) else ():
         number, via = egress(lab, router, node.address)
         for block in blocks(lab, node):
-            yield Route(ns, block, interface(number), via=via, protocol="bgp", by="BGP peering")
+            yield Route(ns, block, interface(number), via, protocol, by="BGP peering", learned=learned)

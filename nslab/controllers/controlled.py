@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nslab.api.suffix import generated
 from nslab.controllers.rollout import (
     ON_DELETE,
+    Decision,
     Replica,
     decide,
     is_ordered,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from nslab.api.pod_types import Pod
-    from nslab.controllers.rollout import Decision
     from nslab.lab.types import Controller, Lab, Node
 
     Report = Mapping[str, Mapping[str, Any]]
@@ -119,10 +119,10 @@ def is_updated(pod: Pod, label: Mapping[str, str]) -> bool:
 
 
 def by_owner(pods: Iterable[Pod]) -> dict[str, list[Pod]]:
-    """The pods of each controller, by its `owner_name`; none that terminate."""
+    """The pods of each controller, by its `owner_name`; a pod that terminates belongs to none."""
     found: dict[str, list[Pod]] = {}
     for pod in pods:
-        if pod.owner and not pod.deletion:
+        if pod.owner:
             found.setdefault(pod.owner, []).append(pod)
     return found
 
@@ -154,8 +154,13 @@ def _replicas(controller: Controller, pods: Iterable[Pod], report: Report, now: 
 def _decided(
     one: Controller, was: Controller, there: list[Replica], target: Mapping[Key, Pod], leaving: Collection[Pod]
 ) -> tuple[list[Replica], Decision]:
-    """The existing pods that a controller still wants, and what it does next. `was`: how it was before."""
+    """The existing pods that a controller still wants, and what it does next. `was`: how it was before.
+
+    An ordered StatefulSet that scales down does nothing else.
+    """
     wanted = _scaled_down(there, target, leaving) if is_ordered(one) else _wanted(one, there, target)
+    if is_ordered(one) and len(wanted) < len(there):
+        return wanted, Decision()
     missing = _missing(wanted, target)
     if sizes := new_sizes(one, was, there):
         return wanted, resized(sizes, wanted, missing)

@@ -181,7 +181,7 @@ def _stateful_set(
     if is_ordered(controller):
         make = next_in_order(there, missing, leaving)
     unavailable = len(missing) + sum(not one.available for one in there)
-    if _on_delete(controller) or (is_ordered(controller) and (unavailable or len(there) > controller.replicas)):
+    if _on_delete(controller) or (is_ordered(controller) and (unavailable or leaving)):
         return Decision(make)
     rolling = _strategy(controller).get("rollingUpdate") or {}
     most = max(1, scaled(rolling.get("maxUnavailable") or 1, controller.replicas, up=True))
@@ -202,7 +202,7 @@ def _daemon_set(
     surge = scaled(rolling.get("maxSurge", 0), nodes, up=True)
     if surge:
         return _surging(there, missing, make, surge)
-    most = scaled(rolling.get("maxUnavailable", 1), nodes, up=True) or 1
+    most = scaled(rolling.get("maxUnavailable", 1), nodes, up=True)
     available = {one.pod.node for one in there if one.updated and one.available}
     old = [one for one in there if not one.updated]
     candidates = [one.pod for one in old if one.available]

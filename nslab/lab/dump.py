@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nslab.api.document import EXISTING, Document
 from nslab.api.scalars import STR, is_text
 from nslab.api.service_types import ServiceType
-from nslab.lab import termination
+from nslab.lab import bgp, termination
 from nslab.lab.addons import KUBE_DNS
 from nslab.lab.lab_document import LabDocument
 from nslab.lab.network_rules import RULES, fields
@@ -17,7 +17,7 @@ from nslab.lab.types import ONE_NUMBER, Scheduler
 if TYPE_CHECKING:
     from nslab.api.pod_types import Pod
     from nslab.api.service_types import Service
-    from nslab.lab.types import Controller, Lab
+    from nslab.lab.types import Controller, Lab, Router
 
 
 def dump(lab: Lab) -> str:
@@ -80,7 +80,7 @@ def lab_document(lab: Lab) -> dict[str, Any]:
         ],
         "clients": [{"name": c.name, "address": str(c.address)} for c in lab.clients],
         "routers": [
-            present({"name": r.name, "addresses": [*map(str, r.addresses)], "bgp": r.bgp}) for r in lab.routers
+            present({"name": r.name, "addresses": [*map(str, r.addresses)], "bgp": _of_router(r)}) for r in lab.routers
         ],
     }
     reserved = {name: str(address) for name, address in lab.last_reserved}
@@ -94,12 +94,16 @@ def lab_document(lab: Lab) -> dict[str, Any]:
     return head | present({"spec": present(spec), "status": status})
 
 
+def _of_router(router: Router) -> bool | dict[str, int]:
+    return {"asNumber": router.as_number} if router.as_number else router.bgp
+
+
 def _cni(lab: Lab) -> dict[str, Any]:
-    """Calico's release and dataplane; the plugins' configuration inline, not in a user's file."""
+    """Calico's release, dataplane and BGP; plugins' configuration inline: the stored lab needs no file of a user."""
     cni = lab.cni
     if cni is None:
         calicos = {"calicoVersion": lab.calico_version, "dataplane": lab.dataplane}
-        return calicos if RULES[lab.plugin].release else {}
+        return (calicos if RULES[lab.plugin].release else {}) | ({"bgp": bgp.written(lab.bgp)} if lab.bgp else {})
     return {"config": cni.config, "path": list(cni.path), "routes": cni.routes, "masquerade": cni.masquerade}
 
 

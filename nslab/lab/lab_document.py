@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
 from nslab.dataclass import dataclass, field
-from nslab.lab import termination
+from nslab.lab import bgp, termination
 from nslab.lab.network_rules import BACKENDS, RULES, NetworkRules, fields
 from nslab.lab.types import Encapsulation, Plugin, ProxyMode, Scheduler
 
@@ -33,6 +33,7 @@ class Joint:
     legs: dict[int, IPv4Address]
     written: int
     bgp: bool
+    as_number: int
 
 
 class LabDocument:
@@ -96,6 +97,11 @@ class LabDocument:
         if self.rules.backends:
             return next(kind for kind, words in BACKENDS.items() if words.items() <= self.cni.items())
         return Encapsulation(self.cni["encapsulation"])
+
+    @property
+    def bgp(self) -> bgp.Bgp | None:
+        """Who speaks BGP with whom; None: no BIRD runs."""
+        return bgp.read(self.cni["bgp"]) if "bgp" in self.cni else None
 
     @property
     def proxy_mode(self) -> ProxyMode:
@@ -170,7 +176,9 @@ def _machine(machine: dict[str, Any]) -> Machine:
 def _joint(machine: dict[str, Any]) -> Joint:
     written = machine.get("addresses", [])
     legs = {index: IPv4Address(one) for index, one in enumerate(written) if "." in one}
-    return Joint(machine.get("name", ""), legs, len(written), machine.get("bgp", False))
+    bgp = machine.get("bgp", False)
+    as_number = bgp.get("asNumber", 0) if isinstance(bgp, dict) else 0
+    return Joint(machine.get("name", ""), legs, len(written), bgp is not False, as_number)
 
 
 def set_to(

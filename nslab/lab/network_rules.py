@@ -43,8 +43,8 @@ class NetworkRules:
     with the reason. `encapsulation`: its default; NONE: it has no other. `backends`: it has flannel's fields in place
     of `encapsulation`. `subnets`: it routes between nodes in different subnets. `requests`: a pod can request its
     address. `by_exec`: CNI plugins with a configuration make the network and decide on addresses. `policies`: it
-    enforces NetworkPolicies. `host_ports`: the plugin portmap stands behind it. `release`: the release of Calico whose
-    rules a node has by default; "" for none.
+    enforces NetworkPolicies. `host_ports`: the plugin portmap stands behind it. `bgp`: its nodes can speak BGP.
+    `release`: the release of Calico whose rules a node has by default; "" for none.
     """
 
     label: str
@@ -57,6 +57,7 @@ class NetworkRules:
     by_exec: bool = False
     policies: bool = False
     host_ports: bool = False
+    bgp: bool = False
     release: str = ""
 
 
@@ -76,6 +77,7 @@ RULES = {
         subnets=True,
         policies=True,
         host_ports=True,
+        bgp=True,
         release=DEFAULT_RELEASE,
     ),
     Plugin.KUBENET: NetworkRules("kubenet has", 24, _of_a_bridge("the address of cbr0"), requests=False),

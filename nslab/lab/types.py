@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nslab.api.pod_types import Pod
     from nslab.api.selectors import Requirement
     from nslab.api.service_types import EndpointSlice, Service
+    from nslab.lab.bgp import Bgp
 
 
 class Encapsulation(StrEnum):
@@ -100,12 +101,14 @@ class Client:
 class Router:
     """One machine between subnets of the node network, with an address in each that it joins.
 
-    `bgp`: the nodes announce their pods' blocks to it; without, it has routes to the nodes' subnets only.
+    `bgp`: the nodes announce their pods' blocks to it; without, it has routes to the nodes' subnets only. `as_number`:
+    its autonomous system, where BIRD speaks BGP; 0: that of the nodes.
     """
 
     name: str
     addresses: tuple[IPv4Address, ...]
     bgp: bool = False
+    as_number: int = 0
 
 
 CONTROLLERS = ("Deployment", "ReplicaSet", "ReplicationController", "StatefulSet", "DaemonSet", "Job")
@@ -194,6 +197,8 @@ class Lab:
     # The release whose rules Calico's Felix writes, and where it writes them: iptables or nftables.
     calico_version: str = DEFAULT_RELEASE
     dataplane: str = DEFAULT_DATAPLANE
+    # BIRD runs on every node; None: nslab alone writes the routes that BIRD would.
+    bgp: Bgp | None = None
     cni: Cni | None = None
     others: tuple[Kept, ...] = ()
     # The pods of controllers, NAMESPACE/NAME, that were deleted and replaced, the longest ago first.

@@ -17,7 +17,7 @@ from nslab.runtime.health_check import HealthCheck
 
 if TYPE_CHECKING:
     from nslab.api.document import Document
-    from nslab.lab.lab_document import LabDocument
+    from nslab.lab.lab_document import Joint, LabDocument
     from nslab.lab.stream import Documents
 
 FINISHED = ("Succeeded", "Failed")
@@ -52,9 +52,12 @@ def lab(found: Documents) -> types.Lab:
         slices=tuple(map(endpoint_slice, found.slices)),
         controllers=tuple(one.view for one in found.controllers),
         scheduler=str(document.scheduler),
-        routers=tuple(types.Router(one.name, (*one.legs.values(),), one.bgp) for one in document.routers),
+        routers=tuple(
+            types.Router(one.name, (*one.legs.values(),), one.bgp, one.as_number) for one in document.routers
+        ),
         calico_version=document.cni.get("calicoVersion", DEFAULT_RELEASE),
         dataplane=document.cni.get("dataplane", DEFAULT_DATAPLANE),
+        bgp=document.bgp,
         cni=cni(document),
         others=tuple(map(kept, found.others)),
         replaced=document.replaced,
@@ -69,6 +72,10 @@ def _nodes(document: LabDocument) -> list[types.Node]:
         for one in document.nodes
         if one.address and one.pod_cidr
     ]
+
+
+def _router(one: Joint) -> types.Router:
+    return types.Router(one.name, (*one.legs.values(),), one.bgp, one.as_number)
 
 
 def cni(document: LabDocument) -> types.Cni | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING, assert_never
 
@@ -130,7 +131,7 @@ class LinuxKernel:
                     ns, batch = where, []
                 batch.append((step, raw))
         refused += self._flush(ns, batch)
-        refused = [(step, error) for step, error in refused if not _goes_anyway(step)]
+        refused = [(step, error) for step, error in refused if not _came_anyway(step, error)]
         self._remember(transaction)
         if refused:
             for touched in {ns for step in transaction.steps for ns in _namespaces(step)}:
@@ -153,8 +154,11 @@ class LinuxKernel:
                 self._coming_up.append((step.obj.ns, step.obj.sets_up))
 
 
-def _goes_anyway(step: Step) -> bool:
-    return isinstance(step, Remove) and step.obj.may_be_gone
+def _came_anyway(step: Step, error: OSError) -> bool:
+    """Whether what a step was to do is done although the kernel refused it."""
+    if isinstance(step, Remove):
+        return step.obj.may_be_gone
+    return isinstance(step, Add) and step.obj.may_be_there and error.errno == errno.EEXIST
 
 
 def _namespaces(step: Step) -> set[str]:

@@ -177,7 +177,12 @@ class KernelObject:
 
     @property
     def may_be_gone(self) -> bool:
-        """Whether the kernel may remove it by itself before the step that does."""
+        """Whether it may be removed by the kernel, or by a daemon, before the step that does."""
+        return False
+
+    @property
+    def may_be_there(self) -> bool:
+        """Whether a daemon may add it before the step that does."""
         return False
 
     def error_without(self, key: Key) -> int:

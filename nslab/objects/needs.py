@@ -22,7 +22,7 @@ class HostFeatures:
     `ip_vs`: the drivers of IPVS and of dummy interfaces are available. `sctp`: that protocol is.
     `iptables`: the variant whose rules this kernel accepts: `iptables` itself wherever possible, so that a user who
     lists rules sees nslab's.
-    `programs`: the CNI plugins that a lab uses, as found on disk.
+    `programs`: the CNI plugins that a lab uses, as found on disk. `bird`: the path of BIRD, if a lab runs it.
     """
 
     ipip: bool = True
@@ -33,8 +33,11 @@ class HostFeatures:
     sctp: bool = True
     iptables: str = "iptables"
     programs: tuple[tuple[str, Program], ...] = ()
+    bird: str = "bird"
 
 
+UNPACKED_BIRD = "/var/cache/nslab/bird/bird"
+"""Where scripts/bird puts BIRD."""
 FULL = HostFeatures()
 """A machine with all features."""
 
@@ -117,6 +120,13 @@ PRIMITIVES = (
         (),
         ("/usr/lib/cni /usr/libexec/cni /opt/cni/bin",),
         "apt install containernetworking-plugins, or plugins of your own (--plugin)",
+    ),
+    Primitive(
+        "BIRD",
+        "cni: {bgp: bird}",
+        (),
+        (f"/usr/sbin/bird {UNPACKED_BIRD}",),
+        "scripts/bird, which starts no service",
     ),
     Primitive("User-Mode Linux", "nslab vm", (), ("linux.uml --version",), "-"),
 )

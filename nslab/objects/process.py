@@ -6,7 +6,7 @@ import json
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nslab.dataclass import dataclass
+from nslab.dataclass import dataclass, field
 from nslab.objects.base import Add, KernelObject, Remove
 from nslab.objects.keys import Layer
 from nslab.quote import comment, fill, one_line
@@ -155,6 +155,10 @@ class Supervised(Process):
         """The request to the node's process that starts it."""
         raise NotImplementedError
 
+    def changing(self, old: Supervised) -> tuple[dict[str, Any], ...]:
+        """The requests that put it in the place of `old`."""
+        return ({"op": "remove", **old.request()}, {"op": "add", **self.request()})
+
 
 @dataclass(frozen=True, slots=True)
 class TunnelAgent(Supervised):
@@ -235,3 +239,49 @@ class Felix(NodeComponent):
     role: ClassVar[str] = "felix"
     primitives: ClassVar[tuple[str, ...]] = ("rpfilter, CT, multiport",)
     settings: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bird(Supervised):
+    """A machine's BIRD, which speaks BGP. `config`: the text of bird.conf. `program`: the path of bird.
+
+    `writes`: it writes the routes to pods; if not, Felix does.
+    """
+
+    role: ClassVar[str] = "bird"
+    primitives: ClassVar[tuple[str, ...]] = ("BIRD",)
+    config: str
+    program: str = field(compare=False)
+    writes: bool = True
+
+    @property
+    def description(self) -> str:
+        return "BIRD"
+
+    def started(self) -> str:
+        return f"{comment(self.description)}: it speaks BGP; what it wrote stays without it"
+
+    def request(self) -> dict[str, Any]:
+        return {"what": "Bird", "role": self.role, "config": self.config, "program": self.program}
+
+    def changes_into(self, new: KernelObject) -> bool:
+        # With its old configuration, a running one would take Felix's routes for its own.
+        return isinstance(new, Bird) and new.writes == self.writes
+
+    def changing(self, _old: Supervised) -> tuple[dict[str, Any], ...]:
+        return ({"op": "add", **self.request()},)  # it reads another configuration while it runs
+
+    @property
+    def label(self) -> str:
+        return "BIRD process"
+
+    @property
+    def whose(self) -> str:
+        return ""
+
+    def differing(self, _old: KernelObject) -> str:
+        return f"{self.host}'s BIRD has another configuration (/run/bird/bird.conf)"
+
+    @property
+    def listed(self) -> tuple[str, str]:
+        return "processes", self.label

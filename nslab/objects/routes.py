@@ -8,7 +8,7 @@ import struct
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, ClassVar
 
-from nslab.dataclass import dataclass
+from nslab.dataclass import dataclass, field
 from nslab.objects.base import KernelObject, Remove
 from nslab.objects.inet import FLAGS, VERBS, Address
 from nslab.objects.keys import Layer, addressed, interface_of
@@ -44,6 +44,8 @@ class Destination(Netlink):
 
     to: IPv4Network
     protocol: str
+    learned: bool = False
+    """A routing daemon has it, too, and may add or remove it at any time."""
 
     rank: ClassVar[int] = Layer.ROUTE
     by_anybody: ClassVar[bool] = True
@@ -57,6 +59,14 @@ class Destination(Netlink):
 
     def changes_into(self, new: KernelObject) -> bool:
         return isinstance(new, Destination)
+
+    @property
+    def may_be_gone(self) -> bool:
+        return self.learned
+
+    @property
+    def may_be_there(self) -> bool:
+        return self.learned
 
     def route_message(self, step: Step, scope: int, kind: int, flags: int, rest: bytes) -> Messages:
         """The message for a step; `rest`: the attributes of the next hop."""
@@ -80,6 +90,7 @@ class Route(Destination):
     via: IPv4Address | None = None
     protocol: str = "boot"
     onlink: bool = False
+    learned: bool = field(default=False, compare=False, kw_only=True)
 
     @property
     def requires(self) -> tuple[Key, ...]:
@@ -172,6 +183,7 @@ class Blackhole(Destination):
 
     to: IPv4Network
     protocol: str
+    learned: bool = field(default=False, compare=False, kw_only=True)
 
     def lines(self, step: Step) -> list[str]:
         verb = VERBS[type(step)]

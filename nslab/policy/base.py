@@ -14,6 +14,7 @@ from nslab.policy.rule import (
     FelixRule,
     came_by,
     clear_bits,
+    destination,
     goto,
     has,
     in_set,
@@ -94,7 +95,9 @@ def chains(node: FelixNode) -> Iterator[tuple[str, str, list[FelixRule]]]:
     yield "nat", "cali-nat-outgoing", [_nat_outgoing(release)]
     yield from (("nat", f"cali-{chain}", [FelixRule((), jump("cali-fip-dnat"))]) for chain in ("PREROUTING", "OUTPUT"))
     yield "nat", "cali-POSTROUTING", [*_nat_postrouting(node)]
-    yield from (("filter", f"cali-{name}", []) for name in ("from-hep-forward", "to-hep-forward", "cidr-block"))
+    yield from (("filter", f"cali-{name}", []) for name in ("from-hep-forward", "to-hep-forward"))
+    # Routers send these nodes what no Service took, which would leave by the default route and come back.
+    yield "filter", "cali-cidr-block", [FelixRule((destination(cidr),), DROP) for cidr in node.announced]
     yield "filter", "cali-wl-to-host", [*_to_host()]
     yield "filter", "cali-FORWARD", [*_forward(release)]
     yield "filter", "cali-INPUT", [*_input(node, release)]

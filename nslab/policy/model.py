@@ -126,7 +126,7 @@ class FelixNode:
 
     `version`: Calico's, one of nslab.policy.release.RELEASES. `addresses`: the node's own, its tunnel's among them.
     `tunnel`: tunl0, vxlan.calico, or "" for no encapsulation. `tunnel_peers`: whose encapsulated packets it takes.
-    `dataplane`: iptables or nftables.
+    `announced`: the ranges of Services that the nodes announce by BGP. `dataplane`: iptables or nftables.
     """
 
     name: str
@@ -134,4 +134,5 @@ class FelixNode:
     tunnel: str = ""
     tunnel_peers: tuple[str, ...] = ()
     version: str = DEFAULT_RELEASE
+    announced: tuple[str, ...] = ()
     dataplane: str = DEFAULT_DATAPLANE

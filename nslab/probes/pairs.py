@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from nslab.api.pod_types import Protocol
-from nslab.compiler.addresses import address_of, networked, tunnel_address
+from nslab.compiler.addresses import address_of, host_used, networked, tunnel_address
 from nslab.compiler.networks import network
 from nslab.compiler.subnets import connected, encapsulated, reachable_from, subnet_of
 from nslab.compiler.underlay import ETHERNET_MTU
@@ -52,11 +52,11 @@ class Survey:
 
 def survey(lab: Lab, host: HostFeatures, sources: Sequence[str] = (), targets: Sequence[str] = ()) -> Survey:
     """All probes of the lab (its pods have addresses), or those from `sources` to `targets`."""
-    hosts = places(lab)
-    senders, receivers = _named(hosts, sources), _named(hosts, targets)
+    hosts, sources, targets = places(lab), meant(lab, sources), meant(lab, targets)
+    senders, receivers = ([one for one in hosts if among(one.name, wanted)] for wanted in (sources, targets))
     pairs = [(a, b) for a in senders for b in receivers if a != b]
     chosen = pairs if len(pairs) <= ALL_PAIRS else [(a, b) for a in senders for b in _sample(hosts, a, receivers)]
-    local = [p for p in _pod_local(lab) if _named_in(p.source, sources) and _named_in(p.source, targets)]
+    local = [p for p in _pod_local(lab) if among(p.source, sources) and among(p.source, targets)]
     enforced = Enforced(lab)
     remote = [probe for a, b in chosen for probe in between(lab, host, a, b, enforced)]
     return Survey(hosts, (*local, *remote), len(chosen), len(pairs), _apart(lab))
@@ -206,15 +206,18 @@ def _sample(everybody: Sequence[ProbeHost], source: ProbeHost, receivers: Sequen
         yield from (group[at] for at in sorted({first, second}))
 
 
-def _named(everybody: Sequence[ProbeHost], wanted: Sequence[str]) -> list[ProbeHost]:
-    known = {place.name for place in everybody}
-    for name in wanted:
-        if names.host_of(name) not in known:
-            meant = names.namesake(name, sorted(known))
-            way_on = f"did you mean {meant}?" if meant else f"there are {', '.join(sorted(known))}"
-            raise UsageError(f"no host {name} in this lab; {way_on}")
-    return [place for place in everybody if _named_in(place.name, wanted)]
+def meant(lab: Lab, words: Sequence[str]) -> tuple[str, ...]:
+    """The hosts that people name, a pod as POD or NAMESPACE/POD; of one with hostNetwork, its node. Or UsageError."""
+    known = sorted(place.name for place in places(lab))
+    found = tuple(host_used(lab, names.host_of(word)) for word in words)
+    for word, name in zip(words, found, strict=True):
+        if name not in known:
+            other = names.namesake(word, known)
+            way_on = f"did you mean {other}?" if other else f"there are {', '.join(known)}"
+            raise UsageError(f"no host {word} in this lab; {way_on}")
+    return found
 
 
-def _named_in(name: str, wanted: Sequence[str]) -> bool:
-    return not wanted or name in map(names.host_of, wanted)
+def among(name: str, wanted: Sequence[str]) -> bool:
+    """Whether a host is one of those that are wanted; none are named if all are."""
+    return not wanted or name in wanted

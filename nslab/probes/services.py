@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from nslab.compiler.addresses import network_host
@@ -13,11 +13,11 @@ from nslab.lab.types import ProxyMode
 from nslab.objects import names
 from nslab.probes.calls import Answer, Call, Way
 from nslab.probes.host_ports import host_port_calls
-from nslab.probes.pairs import agnhost_port, has_way, places, seen_as, stand_in_ports
+from nslab.probes.pairs import agnhost_port, among, has_way, meant, places, seen_as, stand_in_ports
 from nslab.probes.policies import Enforced
-from nslab.probes.probe import Outcome, ProbeHost
+from nslab.probes.probe import ProbeHost
 from nslab.probes.spread import Spread, spread_of
-from nslab.proxy.choose import choose
+from nslab.probes.translated import keeps_source, reached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nslab.api.pod_types import Pod
     from nslab.lab.types import Lab
     from nslab.objects.needs import HostFeatures
-    from nslab.proxy.model import Endpoint, Port, Proxy, ServiceInfo
+    from nslab.proxy.model import Endpoint, Port, ServiceInfo
 
 TIMES, DIFFERING_TIMES, SPREAD_TIMES = 4, 8, 200
 ALL_CALLS = 400
@@ -60,11 +60,11 @@ def survey_services(
     `differing`: the nodes whose rules differ. They may choose among more endpoints than there are, so that one
     connection proves nothing.
     """
-    asking = _Asking(lab, host)
+    asking, sources = _Asking(lab, host), meant(lab, sources)
     ports = [(service, port) for service in asking.services for port in service.ports if asking.speaks(service, port)]
     if lab.proxy_mode is ProxyMode.NONE:
         ports = []
-    askers = [place for place in asking.askers if not sources or place.name in sources]
+    askers = [place for place in asking.askers if among(place.name, sources)]
     pairs = [(asker, service, port) for asker in askers for service, port in ports]
     chosen = pairs if len(pairs) <= ALL_CALLS else [*_sample(askers, ports)]
     calls = tuple(
@@ -187,9 +187,7 @@ class _Asking:
         unsure = self._enforced.undecided(asker, *(end for end in map(self._host, ends) if end))
 
         def sees(pod: ProbeHost) -> IPv4Address | None:
-            # What a node passes to itself leaves by no interface, so nothing masquerades it.
-            at_home = asker.role == "client" and pod == near and self.lab.proxy_mode is not ProxyMode.USERSPACE
-            if at_home or keeps_source(self.lab.proxy_mode, service, asker, pod, way):
+            if keeps_source(self.lab.proxy_mode, service, asker, near, pod, way):
                 return seen_as(self.lab, self.host, asker, pod)
             # MASQUERADE on lo takes the address of the oldest interface that has one.
             return None if asker == near == pod else seen_as(self.lab, self.host, near, pod)
@@ -269,45 +267,6 @@ class _Asking:
         """Whether every endpoint is agnhost, which identifies itself."""
         pods = [(self._pods.get(end.pod), end.port) for end in ends]
         return all(pod and number in _agnhost_ports(pod, port.protocol) for pod, number in pods)
-
-
-def reached(
-    mode: ProxyMode, service: ServiceInfo, port: Port, proxy: Proxy, asker: ProbeHost, way: Way
-) -> tuple[Outcome, tuple[Endpoint, ...]]:
-    """The outcome of a connection that the node of `proxy` translates, and its possible endpoints."""
-    chosen, inside = choose(service, port, proxy), way in (Way.CLUSTER_IP, Way.NAME)
-    if mode is ProxyMode.USERSPACE:
-        # The proxy process ignores traffic policies; it accepts a connection before it looks for an endpoint.
-        ready = tuple(end for end in port.endpoints if end.ready)
-        silent = Outcome.ENDED if port.protocol == "TCP" else Outcome.TIMED_OUT
-        return (Outcome.REACHED, ready) if ready else (silent, ())
-    if way is Way.LOAD_BALANCER and not _admitted(service, asker):
-        return Outcome.TIMED_OUT, ()
-    local = service.internal_local if inside else service.external_local
-    ends = chosen.local if local else chosen.cluster
-    if not ends and local and mode is ProxyMode.IPVS:
-        ends = chosen.cluster  # IPVS falls back to Cluster; an outside client then gets replies from another address
-        if ends and not inside:
-            return Outcome.TIMED_OUT, ()
-    if ends:
-        return Outcome.REACHED, ends
-    return (Outcome.TIMED_OUT if local and chosen.somewhere else Outcome.REFUSED), ()
-
-
-def keeps_source(mode: ProxyMode, service: ServiceInfo, asker: ProbeHost, pod: ProbeHost, way: Way) -> bool:
-    """Whether the server sees the source itself, and not the translating node."""
-    if mode is ProxyMode.USERSPACE:
-        return False
-    if way in (Way.CLUSTER_IP, Way.NAME):
-        # A pod's connection to itself through a Service is masqueraded: a kernel drops its own address as a source.
-        return asker.role == "pod" and asker.name != pod.name
-    return service.external_local
-
-
-def _admitted(service: ServiceInfo, asker: ProbeHost) -> bool:
-    """Whether the load balancer's source ranges (none: all sources) contain the source."""
-    ranges = [IPv4Network(net, strict=False) for net in service.source_ranges]
-    return not ranges or any(asker.address in net for net in ranges)
 
 
 def _agnhost_ports(pod: Pod, protocol: str) -> set[int]:

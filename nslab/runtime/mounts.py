@@ -44,6 +44,8 @@ def tmpfs(target: str, mode: str = "755", flags: int = syscall.MS_NOSUID | sysca
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where containers look for programs."""
+BIRD = "/run/bird"
+"""A node's folder of BIRD: birdc(8) looks for its socket there, and a command on the node for birdc."""
 APPLETS = "/opt/busybox"
 """The folder with a link for each of busybox's applets, if busybox is installed; its images have it first on PATH."""
 VOLUME = 64 << 20

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from nslab.objects.iptables import Chain, Jump
 from nslab.objects.names import netns
 from nslab.objects.nft import NftChain
+from nslab.objects.process import Bird
 from nslab.objects.routes import Route
 from nslab.ruletext.comments import without_comment
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from nslab.trace.observed import Match, RouteTaken
 
 BY_HAND = "not the lab's"
+BIRD = "BIRD"
 
 RulePlace: TypeAlias = "tuple[str, str, str]"
 """Namespace, table, chain."""
@@ -40,6 +42,7 @@ class Authors:
         self._chains: dict[RulePlace, str] = {}
         self._rules: dict[tuple[RulePlace, str], str] = {}
         self._routes: dict[tuple[str, str, str], str] = {}
+        self._speaking: set[str] = set()
         for obj in state:
             match obj:
                 case Chain() | NftChain():
@@ -51,6 +54,8 @@ class Authors:
                     self._rules[(obj.ns, obj.table, obj.chain), without_comment(obj.rule)] = obj.by
                 case Route():
                     self._routes[obj.ns, str(obj.to), str(obj.via or "")] = obj.by
+                case Bird():
+                    self._speaking.add(obj.ns)
 
     def of_rule(self, host: str, match: Match) -> str:
         """Who wrote a rule."""
@@ -68,4 +73,6 @@ class Authors:
         """Who wrote a route; the kernel makes those to its own addresses and networks."""
         if route.error or route.kind == "local" or route.protocol == "kernel":
             return "kernel" if not route.error else ""
-        return self._routes.get((netns(self._lab, host), str(route.to), str(route.via or "")), self._others)
+        ns = netns(self._lab, host)
+        others = BIRD if route.protocol == "bird" and ns in self._speaking else self._others
+        return self._routes.get((ns, str(route.to), str(route.via or "")), others)

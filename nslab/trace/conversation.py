@@ -54,7 +54,7 @@ class Conversations:
     def journeys(self, question: Conversation) -> list[Predicted]:
         """The ways that a conversation may take."""
         target = TraceTarget(str(question.address), question.kind, question.address, question.port)
-        return [*islice(self._predictor.each(netns(self._lab, question.source), target), MOST)]
+        return [*islice(self._predictor.each(netns(self._lab, question.source), target, errors=False), MOST)]
 
     def needs(self, journeys: Sequence[Predicted], server: int = 0) -> tuple[Need, ...]:
         """What the journeys need, each object once in a direction. `server`: see `needed`."""

@@ -28,7 +28,7 @@ _DONE = {
     Action.LOST: "does not pass it on",
 }
 _WITH_REPLY = (End.DELIVERED, End.LOST, End.DROPPED)
-"""Other ends come back as a packet of their own (a reset, an ICMP error)."""
+"""Other ends come back as a packet of their own: a reset, which no prediction has, or an ICMP error."""
 
 
 class Deviation(NamedTuple):
@@ -62,8 +62,15 @@ def deviation(seen: Journey, predicted: Sequence[Journey]) -> Deviation | None:
 
 
 def comparable(seen: Journey, predicted: Journey) -> tuple[list[Hop], list[Hop]]:
-    """The hops of both: without those of a reset or of an ICMP error, which no prediction has."""
-    replies = seen.end in _WITH_REPLY or any(hop.reply and hop.action is Action.REJECT for hop in seen.hops)
+    """The hops of both: without those of a reset or of an ICMP error, unless both have them.
+
+    Linux sends few ICMP errors a second, so one that is missing proves nothing.
+    """
+    replies = (
+        seen.end in _WITH_REPLY
+        or any(hop.reply and hop.action is Action.REJECT for hop in seen.hops)
+        or (seen.end is predicted.end and all(any(hop.reply for hop in one.hops) for one in (seen, predicted)))
+    )
     return [hop for hop in seen.hops if replies or not hop.reply], [
         hop for hop in predicted.hops if replies or not hop.reply
     ]

@@ -62,6 +62,9 @@ class Action(StrEnum):
     LOST = "lost"
 
 
+TRANSLATIONS = (Action.DNAT, Action.SNAT, Action.REVERSE_DNAT, Action.REVERSE_SNAT)
+
+
 class End(StrEnum):
     """How a journey ends."""
 
@@ -91,8 +94,9 @@ class Accepted:
     def marked(self) -> Match | None:
         """The rule before that set the mark for which the last one asks; None if that asks for none."""
         asked = _ASKS.search(self.rule.rule) if self.rule else None
-        before = reversed(self.visit.matches[:-1]) if asked else ()
-        return next((one for one in before if asked and f"--set-xmark {asked[1]}/" in one.rule), None)
+        if not asked:
+            return None
+        return next((one for one in reversed(self.visit.matches) if f"--set-xmark {asked[1]}/" in one.rule), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from nslab.dataclass import replace
 from nslab.objects.names import SWITCH
 from nslab.probes.evidence import What
 from nslab.trace import commands
-from nslab.trace.hops import BLACKHOLE, RP_FILTER, TTL_OVER, Accepted, Action, Hop, route_cause, too_big
+from nslab.trace.hops import BLACKHOLE, RP_FILTER, TRANSLATIONS, TTL_OVER, Accepted, Action, Hop, route_cause, too_big
 from nslab.trace.stations import PREROUTING, asked, asked_first
 from nslab.trace.translations import path, translations, undone_for_the_sender
 
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 _REJECTS = re.compile(r"-j REJECT\b|(^|\s)reject( with \S.*)?$")
 _TTL = re.compile(r"--ttl-set (\d+)|ip ttl set (\d+)")
 """In the text of a rule of iptables, or of nft."""
-_WITH_CHAIN = (
-    Action.DNAT, Action.SNAT, Action.REVERSE_DNAT, Action.REVERSE_SNAT, Action.DROP, Action.REJECT,
-)  # fmt: skip
+_WITH_CHAIN = (*TRANSLATIONS, Action.DROP, Action.REJECT)
 """What one chain does, or conntrack; all else a host does with the packet as its chains accepted it."""
 
 
@@ -136,14 +134,13 @@ def _ended(station: Station, known: Known) -> Iterator[Hop]:
 def _lost(station: Station, route: RouteTaken, known: Known) -> Hop:
     question = asked(station)
     next_hop = route.via or question.header.target
-    why = _cause(station, route, known)
-    silent = known.silent.get((station.host, next_hop), "")
+    why, command = _cause(station, route, known), commands.route(known.lab, question)
+    if not why and (silent := known.silent.get((station.host, next_hop), "")):
+        why, command = silent, commands.neighbours(known.lab, station.host, next_hop)
     return Hop(
-        station.host, Action.LOST, question.header, dev=station.iif, mark=question.mark,
-        cause=why or silent or f"no rule that the kernel traces drops it; route {route}",
-        by="" if why or silent else known.authors.of_route(station.host, route),
-        command=commands.route(known.lab, question) if why or not silent
-        else commands.neighbours(known.lab, station.host, next_hop),
+        station.host, Action.LOST, question.header, dev=station.iif, mark=question.mark, command=command,
+        cause=why or f"no rule that the kernel traces drops it; route {route}",
+        by="" if why else known.authors.of_route(station.host, route),
     )  # fmt: skip
 
 
@@ -154,8 +151,10 @@ def _cause(station: Station, route: RouteTaken, known: Known) -> str:
         return RP_FILTER
     if route.error or route.kind != "unicast":
         return route.error
+    if _ttl(station) <= 1:
+        return TTL_OVER
     length, mtu = station.entered.length, known.mtus.get((station.host, route.dev), 0)
-    return TTL_OVER if _ttl(station) <= 1 else too_big(length, route.dev, mtu) if length > mtu > 0 else ""
+    return too_big(length, route.dev, mtu) if length > mtu > 0 else ""
 
 
 def _ttl(station: Station) -> int:

@@ -15,6 +15,7 @@ from nslab.quote import fill
 from nslab.trace.balanced import balanced
 from nslab.trace.branch import LO, Branch, Nat, ended, header_of, times
 from nslab.trace.hops import NO_FORWARDING, TTL_OVER, Action, End, Hop, route_cause, too_big
+from nslab.trace.icmp_error import icmp_error
 from nslab.trace.rules.packet import ICMP, TCP, UDP, HookPacket
 
 if TYPE_CHECKING:
@@ -79,12 +80,22 @@ class Predictor(ABC):
         """All journeys of a packet from a host, with the reply of what is delivered."""
         return [*self.each(ns, target)]
 
-    def each(self, ns: str, target: TraceTarget) -> Iterator[Predicted]:
-        """The same, one after the other."""
+    def each(self, ns: str, target: TraceTarget, *, errors: bool = True) -> Iterator[Predicted]:
+        """The same, one after the other. `errors`: with the way of an ICMP error that comes back."""
         assert target.address
         packet = probe(self.hosts.source(ns, target.address), target)
         for there in self.send(Branch(packet, ns, packet.flow)):
-            yield from map(predicted, self.send(reply(there)) if there.end is End.DELIVERED else [there])
+            yield from map(predicted, self.answered(there, errors=errors))
+
+    def answered(self, there: Branch, *, errors: bool = True) -> Iterator[Branch]:
+        """With what comes back: the reply of what is delivered, or the ICMP error that tells of a loss."""
+        if there.end is End.DELIVERED:
+            yield from self.send(reply(there))
+        elif error := icmp_error(there, self.hosts) if errors else None:
+            for back in self.send(error):
+                yield changed(there, hops=back.hops, chance=back.chance, doubts=back.doubts)
+        else:
+            yield there
 
     def send(self, branch: Branch) -> Iterator[Branch]:
         """What a host sends itself."""
@@ -100,11 +111,11 @@ class Predictor(ABC):
                 continue
             for after in self.hosts.through(routed, "OUTPUT", oif=way.dev):
                 if after.over:
-                    sent = self.hosts.hop(routed, Action.SEND, dev=way.dev, way=way).hops
-                    yield changed(after, hops=(*sent, *after.hops[len(routed.hops) :]))
+                    sent = self.hosts.hop(branch, Action.SEND, dev=way.dev, way=way).hops
+                    yield changed(after, hops=(*sent, *after.hops[len(branch.hops) :]))
                 else:
                     for on in [*balanced(self.hosts, after, "")] or [after]:
-                        yield from [on] if on.over else self._sent(routed, on, way)
+                        yield from [on] if on.over else self._sent(branch, on, way)
 
     def _sent(self, branch: Branch, after: Branch, first: RouteTaken) -> Iterator[Branch]:
         """What OUTPUT translates is routed once more. `first`: the way that it had before."""
@@ -124,8 +135,8 @@ class Predictor(ABC):
             yield ended(branch, End.LOST, CIRCLE)
             return
         branch = changed(branch, ns=ns, came=branch.packet.flow, masqueraded=False)
-        branch = changed(branch, packet=changed(branch.packet, mark=0)) if dev != LO else branch
-        branch = self.hosts.restored(branch, "PREROUTING", dev)
+        if dev != LO:  # what comes by lo has its mark, and passed OUTPUT, where conntrack undid the same
+            branch = self.hosts.restored(changed(branch, packet=changed(branch.packet, mark=0)), "PREROUTING", dev)
         for after in self.hosts.through(branch, "PREROUTING", iif=dev):
             if after.over:
                 yield after

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nslab.policy.release import FELIX_BITS
-from nslab.trace.hops import Action, End
+from nslab.trace.hops import TRANSLATIONS, Action, End
 from nslab.trace.observed import PROTOCOLS
 from nslab.trace.translations import path
 from nslab.wire.packets import ICMP
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from nslab.trace.hops import Hop, Journey
     from nslab.trace.observed import ConntrackEntry, Header, Match
 
-_TRANSLATIONS = (Action.DNAT, Action.SNAT, Action.REVERSE_DNAT, Action.REVERSE_SNAT)
 _FILTER = 0
 """The priority of the base chains that filter, in nft as in iptables; the others rather change packets."""
 _VERDICTS = {Action.DROP: "drop", Action.REJECT: "reject", Action.LOST: "lost"}
@@ -74,7 +73,7 @@ def _is_error(hops: Sequence[Hop]) -> bool:
 
 
 def _what(hop: Hop) -> str:
-    return hop.action.value if hop.action in _TRANSLATIONS else f"{hop.action.value} {_where(hop)}"
+    return hop.action.value if hop.action in TRANSLATIONS else f"{hop.action.value} {_where(hop)}"
 
 
 def _where(hop: Hop) -> str:
@@ -95,7 +94,7 @@ def _packet(hop: Hop) -> str:
     # Felix's own bits mean something within its chains only.
     bits = hop.mark & ~FELIX_BITS
     mark = f", mark {bits:#x}" if bits and hop.action in (Action.FORWARD, Action.SNAT) else ""
-    return f"{text}{outer}  {size}{mark}" if hop.action not in _TRANSLATIONS else f"{text}{mark}"
+    return f"{text}{outer}  {size}{mark}" if hop.action not in TRANSLATIONS else f"{text}{mark}"
 
 
 def _tunnel(action: Action, outer: Header) -> str:

@@ -91,7 +91,7 @@ BREAKS = {
         "node2 has no member 20.96.0.0/12 in ipset cali40masq-ipam-pools",), (PROXY, SERVER, OTHERS, *NODE1, *NETWORK)),
     "set emptied": Break("node2", "ipset flush cali40all-ipam-pools; ipset flush cali40masq-ipam-pools", (
         "node2 has no member 20.96.0.0/12 in ipset cali40masq-ipam-pools",), (PROXY, SERVER, OTHERS, *NODE1, *NETWORK)),
-    "FORWARD's policy": Break("node2", "iptables -P FORWARD DROP", (
+    "FORWARD's policy": Break("node2", "iptables -P FORWARD DROP; iptables -F FORWARD", (  # Felix's rules accept
         "node2's chain FORWARD (table filter) has policy DROP", "policy DROP of chain FORWARD (table filter) counted",
         "look at node2, not at kube-proxy"),
         (PROXY, SERVER, OTHERS, *NODE1, *NETWORK, "ip_forward")),
@@ -160,7 +160,8 @@ BREAKS = {
     "Calico's masquerading": Break("node2", "iptables -t nat -F cali-nat-outgoing", (
         "node2's chain cali-nat-outgoing (table nat) lacks",), (PROXY, SERVER, OTHERS, *NODE1, *NETWORK)),
     # Settings
-    "no forwarding": Break("node2", "sysctl -qw net.ipv4.ip_forward=0", (
+    "no forwarding": Break("node2", "ip netns exec nslab.LAB.box curl -so /dev/null WEB1:8080; "  # resolves its gateway
+        "sysctl -qw net.ipv4.ip_forward=0", (
         "node2 has net.ipv4.ip_forward = 0", "it does not forward what came in meanwhile"),
         (PROXY, SERVER, OTHERS, *NODE1, *NETWORK)),
     "no forwarding of one interface": Break("node1", "sysctl -qw net.ipv4.conf.eth0.forwarding=0", (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.cli import complete
 from nslab.linux.netns import Namespaces
 from nslab.pytest_plugin import LabRequest
 from tests.kernel.labkit import kill, nslab, until
@@ -92,7 +93,9 @@ PODS = "".join(
         pod("loopback", "n1", ports=AT_HOME),
     )
 )
-TEXT = LAB + PODS + "".join(SERVICE.replace("NAME", name) for name in ("agent", "near", "beside", "far"))
+OWN = SERVICE.replace("metadata: {name: NAME}", "metadata: {name: own}").replace("NAME", "agent")
+OWN = OWN.replace("type: NodePort", "internalTrafficPolicy: Local")
+TEXT = LAB + PODS + "".join(SERVICE.replace("NAME", name) for name in ("agent", "near", "beside", "far")) + OWN
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +192,8 @@ def test_verbs_take_it_for_a_pod(hosts: RunningLab) -> None:
     assert (row["ip"], row["node"], row["status"]) == (NODES["n1"], "n1", "Running")
     assert "Started HTTP server" in nslab("logs", f"{hosts.name}/{name}").stdout
     assert nslab("inspect", f"{hosts.name}/{name}").stdout == nslab("inspect", f"{hosts.name}/n1").stdout
+    assert f"{hosts.name}/{name}" in complete.hosts(f"{hosts.name}/")
+    assert name in nslab("exec", f"{hosts.name}/nobody", "--", "true").stderr
     (waiting,) = nslab("policy", hosts.name, name).stderr.splitlines()
     assert waiting.endswith("has its node's network (hostNetwork), to which no NetworkPolicy applies")
 
@@ -198,6 +203,12 @@ def test_a_trace_from_it_or_to_it_is_the_nodes(hosts: RunningLab) -> None:
     forth, back = hosts.trace(here, "beside"), hosts.trace("near", there)
     assert [(one.source, one.end) for one in (forth, back)] == [("n1", "delivered"), ("near", "delivered")]
     assert back.target.port == 8080
+
+
+def test_a_node_that_asks_itself_through_a_service_goes_the_predicted_way(hosts: RunningLab) -> None:
+    found = hosts.trace("n1", "own")
+    assert (found.end, found.deviation) == ("delivered", "")
+    assert {hop.host for hop in found.hops} == {"n1"}
 
 
 def test_a_host_port_of_one_address_is_another_pods_at_another(hosts: RunningLab) -> None:

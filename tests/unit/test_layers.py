@@ -26,7 +26,7 @@ LINES = (
     ("components", "admission"),
     ("controllers",),
     ("objects", "lab"),
-    ("policy",),
+    ("policy", "bgp"),
     ("proxy", "cni", "api"),
     ("ruletext",),
     ("runtime", "wire"),
@@ -105,6 +105,7 @@ PURE = (
     "proxy",
     "cni",
     "policy",
+    "bgp",
     "ruletext",
     "wire",
 )

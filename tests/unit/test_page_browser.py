@@ -16,6 +16,8 @@ import pytest
 from nslab.app.predict import predict
 from nslab.dataclass import replace
 from nslab.linux.packages import how_to_install
+from nslab.trace.hops import Accepted
+from nslab.trace.observed import Match, Visit
 from nslab.views.graph.model import Difference
 from nslab.views.page import page
 from tests.browser import browser, chromium
@@ -24,6 +26,7 @@ from tests.unit.views.drawn import fifty, shipped
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from nslab.trace.hops import Hop
     from tests.browser import Browser
 
 PROGRAM = chromium() or ""
@@ -48,14 +51,18 @@ def axe() -> str:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A page with a journey, one with several, one of a lost packet, one with what differs, one with 50 pods."""
+    """Pages: a journey, several, chains that accept, a lost packet, what differs, 50 pods."""
     folder = tmp_path_factory.mktemp("pages")
     two, balanced = shipped("calico-two-node"), shipped("services-iptables")
     broken = replace(two.graph, findings=(Difference("node1", "tunl0", "node1 has no route"),))
     many = fifty()
+    [journey] = predict("calico-two-node", "pod-d", "svc-b")
     texts = {
-        "journey": page(two.graph, two.state, predict("calico-two-node", "pod-d", "svc-b")),
+        "journey": page(two.graph, two.state, [journey]),
         "several": page(balanced.graph, balanced.state, predict("services-iptables", "box-1", "web")),
+        "accepted": page(
+            two.graph, two.state, [replace(journey, hops=(_accepted(journey.hops[0]), *journey.hops[1:]))]
+        ),
         "lost": page(two.graph, two.state, predict("calico-two-node", "pod-d", "20.111.156.50:80")),
         "broken": page(broken, two.state),
         "many": page(many.graph, many.state),
@@ -63,6 +70,13 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, text in texts.items():
         (folder / f"{name}.html").write_text(text)
     return {name: folder / f"{name}.html" for name in texts}
+
+
+def _accepted(hop: Hop) -> Hop:
+    """The hop as its chain, and the policy of another one, accepted it."""
+    rule = Match("filter", "cali-wl-to-host", "accept", rule="-j ACCEPT", comment="by <default>")
+    visit = Visit("filter", "OUTPUT", 3, 0, hop.header, 0, (rule,), "accept")
+    return replace(hop, accepted=(Accepted(visit, "Felix"), Accepted(replace(visit, policy=True))))
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +190,12 @@ def test_of_several_journeys_each_can_be_chosen(opened: Browser, pages: dict[str
     assert opened.run("document.getElementById('which').selectedIndex") == last
     opened.press("End")
     assert opened.complaints() == []
+
+
+def test_a_step_has_the_rules_that_accepted_the_packet(opened: Browser, pages: dict[str, Path]) -> None:
+    opened.open(pages["accepted"])
+    shown = "[...document.querySelectorAll('#step .rules p')].map(e => e.textContent)"
+    assert opened.run(shown) == ["filter cali-wl-to-host: -j ACCEPT “by <default>” by Felix"]
 
 
 def test_it_speaks_korean_when_asked_and_by_its_button(opened: Browser, pages: dict[str, Path]) -> None:

@@ -7,17 +7,20 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import TYPE_CHECKING, Any
 
 from nslab.compiler.addresses import address_of, blocks, networked, pod_mac, pod_netns, tunnel_address
+from nslab.compiler.bgp import birds, speakers
 from nslab.compiler.networks import whole
 from nslab.compiler.overlay import IPIP_DEVICE, TUNNEL_MTU, VXLAN_DEVICE, VXLAN_MODES, overlay
 from nslab.compiler.policies import cluster, felix_node
 from nslab.compiler.portmap import host_ports
 from nslab.compiler.underlay import DEFAULT
+from nslab.dataclass import replace
 from nslab.lab.types import Encapsulation
 from nslab.objects import names
 from nslab.objects.inet import Address
 from nslab.objects.links import Veth
 from nslab.objects.namespaces import Netns
 from nslab.objects.neighbours import Neighbour
+from nslab.objects.other_routes import OtherRoute
 from nslab.objects.ports import LinkUp
 from nslab.objects.process import Felix
 from nslab.objects.routes import Blackhole, Route
@@ -25,11 +28,11 @@ from nslab.objects.sysctl import Sysctl
 from nslab.policy import document, felix
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from nslab.api.pod_types import Pod
     from nslab.lab.types import Lab, Node
-    from nslab.objects.base import KernelObject
+    from nslab.objects.base import KernelObject, State
     from nslab.objects.needs import HostFeatures
     from nslab.ruletext.items import Items
 
@@ -54,6 +57,7 @@ def objects(lab: Lab, host: HostFeatures) -> Iterator[KernelObject]:
         yield from overlay(lab, node, host, claims)
         yield from own_blocks(lab, node, claims[node.name])
         yield from host_ports(lab, node, CNI_NETWORK, 32)
+    yield from birds(lab, host)
 
 
 def router(lab: Lab, node: Node, host: HostFeatures) -> Iterator[KernelObject]:
@@ -97,7 +101,8 @@ def own_blocks(lab: Lab, node: Node, claimed: Sequence[IPv4Network]) -> Iterator
     """Blackhole routes: packets for an unused address of this node's blocks must not leave by the default route."""
     by, protocol = (_FELIX, "80") if lab.encapsulation in VXLAN_MODES else ("BIRD", "bird")
     for block in claimed:
-        yield Blackhole(names.netns(lab.name, node.name), block, protocol, by=by)
+        learned = lab.bgp is not None and protocol == "bird"
+        yield Blackhole(names.netns(lab.name, node.name), block, protocol, by=by, learned=learned)
 
 
 def agent_rules(lab: Lab) -> Mapping[str, Items]:
@@ -174,4 +179,17 @@ def pod_line(pod: Pod) -> str:
     return f"{pod_link(pod)} ── eth0 {address_of(pod)}"
 
 
-sort_out, is_its_own = whole.sort_out, whole.is_its_own
+def sort_out(lab: Lab, have: Iterable[KernelObject], known: State) -> tuple[list[KernelObject], list[KernelObject]]:
+    """Where BIRD runs, its routes are its own: it adds and removes what no lab has contained."""
+    speaking = {names.netns(lab.name, machine) for machine in speakers(lab)}
+    known_keys = {obj.key for obj in known}
+    ours: list[KernelObject] = []
+    for obj in have:
+        if not (isinstance(obj, Route | Blackhole | OtherRoute) and obj.protocol == "bird" and obj.ns in speaking):
+            ours.append(obj)
+        elif obj.key in known_keys:
+            ours.append(obj if isinstance(obj, OtherRoute) else replace(obj, learned=True))
+    return ours, []
+
+
+is_its_own = whole.is_its_own

@@ -46,7 +46,7 @@ def find(context: NodeContext, alive: Iterable[tuple[Started, int]]) -> Found:
                 found.sandboxes.append(PodSandbox(ns=record.ns, pid=record.pid, **record.more))
             case "tunnel":
                 found.tunnels.append((record.ns, record.pid))
-            case "kube-proxy" | "felix" as role if record.ns == context.ns:
+            case "kube-proxy" | "felix" | "bird" as role if record.ns == context.ns:
                 found.daemons[role] = record.pid
             case role if role.startswith("container/"):
                 # For a container without a request in the other journal: enough to manage it, not to start it.

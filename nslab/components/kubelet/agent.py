@@ -77,7 +77,9 @@ class Kubelet:
                 self.end(self.tunnels.pop(request["ns"], 0))
             case "add", "NodeComponent":
                 return {"ok": True, "pid": self.daemons.start(request["role"], request["settings"])}
-            case "remove", "NodeComponent":
+            case "add", "Bird":
+                return {"ok": True, "pid": self.daemons.start_bird(request["program"], request["config"])}
+            case "remove", "NodeComponent" | "Bird":
                 self.daemons.end(request["role"])
             case "exec", None:
                 return self.execs.begin(peer, request)

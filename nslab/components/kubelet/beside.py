@@ -16,7 +16,7 @@ from nslab.components.runtime.node_context import IPC, MNT, NET, PID, UTS
 from nslab.runtime import rpc
 from nslab.runtime.handlers import DEFAULT, handle
 from nslab.runtime.marks import VARIABLE, mark
-from nslab.runtime.mounts import PATH
+from nslab.runtime.mounts import BIRD, PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -162,7 +162,8 @@ def _exec(target: Target, request: Request) -> int:
 def _environment(request: Request, spec: Spec | None) -> dict[str, str]:
     """The container's environment with the caller's variables of the terminal, and the command's own mark."""
     hostname, own = os.uname().nodename, {VARIABLE: mark(request["ns"], "exec")}
-    base = environment(spec, hostname, "exec") if spec else {"PATH": PATH, "HOSTNAME": hostname, "HOME": "/root"}
+    on_node = {"PATH": f"{PATH}:{BIRD}", "HOSTNAME": hostname, "HOME": "/root"}
+    base = environment(spec, hostname, "exec") if spec else on_node
     return {**base, **request["env"], **own}
 
 

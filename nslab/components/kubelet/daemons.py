@@ -1,6 +1,6 @@
-"""The components of a node beside its kubelet, such as kube-proxy: each is a process that writes the node's rules.
+"""The components of a node beside its kubelet, such as kube-proxy: each is a process that writes rules, or routes.
 
-Their rules outlive them. A kubelet that takes over has those that run already.
+What they wrote outlives them. A kubelet that takes over has those that run already.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 
+from nslab.components.bird import process as bird
 from nslab.components.felix import process as felix
 from nslab.components.kubelet.adopt import wait_exit
 from nslab.components.kubeproxy import process as kubeproxy
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 SERVE: dict[str, Serve] = {"kube-proxy": kubeproxy.serve, "felix": felix.serve}
 """What each runs, by the role in its mark: called with the lab's folder and its settings, it does not return."""
+KILLED = ("bird",)
+"""Those that are killed: on SIGTERM, BIRD's peers would take the routes to this node away at once."""
 GRACE = 5.0
 """Seconds to complete a write after SIGTERM."""
 
@@ -66,6 +69,15 @@ class Daemons:
         self.pids[role] = self._children.births.fork(ns, role, child, around=name)
         return self.pids[role]
 
+    def start_bird(self, program: str, config: str) -> int:
+        """Start BIRD, or have the running one read this configuration; returns the pid."""
+        if pid := self.pids.get("bird", 0):
+            bird.configure(self._context, self._children.open(pid), config)
+        else:
+            births, clean = self._children.births, self._children.clean
+            self.pids["bird"] = bird.start(self._context, births, program, config, clean)
+        return self.pids["bird"]
+
     def end(self, role: str) -> None:
         """End a component with its children, if it runs; it completes its write."""
         pid = self.pids.pop(role, 0)
@@ -74,7 +86,7 @@ class Daemons:
         with contextlib.suppress(ProcessLookupError):
             pidfd = self._children.open(pid)
             try:
-                signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL if role in KILLED else signal.SIGTERM)
                 if not wait_exit(pidfd, GRACE):
                     os.killpg(pid, signal.SIGKILL)  # it leads its own session, and as it lives, the pid is still its
                     wait_exit(pidfd, GRACE)

@@ -29,16 +29,16 @@ def serve(run: str, settings: dict[str, Any]) -> None:
         from nslab.components.runtime.asyncloop import AsyncLoop
 
         asyncio = AsyncLoop()
-        with KubeProxy(asyncio, run, settings, asyncio):
+        with KubeProxyAgent(asyncio, run, settings, asyncio):
             asyncio.run()
     else:
         loop = Loop()
-        with KubeProxy(loop, run, settings):
+        with KubeProxyAgent(loop, run, settings):
             while True:
                 loop.turn()
 
 
-class KubeProxy:
+class KubeProxyAgent:
     """A node's kube-proxy: it has rules taken over, and from the first change on a Proxier that writes."""
 
     def __init__(self, loop: Watches, run: str, settings: dict[str, Any], asyncio: AsyncLoop | None = None) -> None:

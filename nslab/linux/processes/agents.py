@@ -273,17 +273,16 @@ class Agents:
 def _requests(step: Step) -> Iterator[dict[str, Any]]:
     match step:
         case Add(obj=obj):
-            yield {"op": "add", **_fields(obj)}
+            yield {"op": "add", **_supervised(obj).request()}
         case Remove(obj=obj):
-            yield {"op": "remove", **_fields(obj)}
+            yield {"op": "remove", **_supervised(obj).request()}
         case Replace(old=old, obj=obj):
-            yield {"op": "remove", **_fields(old)}
-            yield {"op": "add", **_fields(obj)}
+            yield from _supervised(obj).changing(_supervised(old))
 
 
-def _fields(obj: KernelObject) -> dict[str, Any]:
+def _supervised(obj: KernelObject) -> Supervised:
     assert isinstance(obj, Supervised)
-    return obj.request()
+    return obj
 
 
 def _node_of(step: Step) -> str:

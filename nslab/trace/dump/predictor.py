@@ -41,7 +41,7 @@ class DumpPredictor(Predictor):
         packet = probe(start.address, target)
         branch = Branch(packet, start.host, packet.flow)
         way = self._enter(self._came_in(branch, start), start.host, start.dev) if start.dev else self.send(branch)
-        return (predicted(end) for there in way for end in self._answered(there))
+        return (predicted(end) for there in way for end in self.answered(there))
 
     def _came_in(self, branch: Branch, start: TraceStart) -> Branch:
         hop = Hop(
@@ -51,18 +51,16 @@ class DumpPredictor(Predictor):
         )  # fmt: skip
         return changed(branch, hops=(hop,))
 
-    def _answered(self, there: Branch) -> Iterator[Branch]:
-        """The reply of what is delivered; of what is handed to its target itself, as if that answered."""
+    def answered(self, there: Branch, *, errors: bool = True) -> Iterator[Branch]:
+        """With what comes back; of what is handed to its target itself, as if that answered."""
         last = there.hops[-1] if there.hops else None
-        if there.end is End.DELIVERED:
-            yield from self.send(reply(there))
-        elif there.end is End.LEFT and last and there.handed:
+        if there.end is End.LEFT and last and there.handed:
             note = f"there is no dump of {there.packet.destination}: the reply is computed as if it answered"
             asked = changed(there, hops=(*there.hops[:-1], changed(last, note=note)))
             for back in self._enter(reply(asked), there.ns, there.handed):
                 yield _as_if(there, back)
         else:
-            yield there
+            yield from super().answered(there, errors=errors)
 
     def _enter(self, branch: Branch, ns: str, dev: str) -> Iterator[Branch]:
         """From a host without a dump. What is for another one behind the same bridge, the bridge alone passes."""

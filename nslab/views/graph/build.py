@@ -35,7 +35,7 @@ def _boxes(lab: Lab, name: str, found: Mapping[str, Sequence[NetworkInterface]])
     for pod in lab.pods:
         if pod_host(pod.namespace, pod.name) == name:
             shown = pod.name if pod.namespace == "default" else f"{pod.namespace}/{pod.name}"
-            yield Box(name, shown, Role.POD, own, pod.node)
+            yield Box(name, f"{shown} (hostNetwork)" if pod.host_network else shown, Role.POD, own, pod.node)
             return
     roles = {one.name: Role.NODE for one in lab.nodes} | {one.name: Role.CLIENT for one in lab.clients}
     roles |= {one.name: Role.ROUTER for one in lab.routers} | {SWITCH: Role.SWITCH}

@@ -37,11 +37,18 @@ function outerHeaders(hop) {
   return was || now ? headers(word("outer"), fields(was), fields(now), false) : "";
 }
 
-function matched(hop) {
-  if (!hop.rules.length) return [];
-  const lines = hop.rules.map((rule) => element("p", {}, element("code", {}, `${rule.table} ${rule.chain}: ${rule.rule}`),
-    rule.comment ? ` “${rule.comment}”` : "", rule.chance ? ` ${word("chance")(rule.chance)}` : ""));
-  return [element("h3", {}, word("rules")), element("div", { class: "rules" }, ...lines)];
+function rules(title, found) {
+  if (!found.length) return [];
+  const lines = found.map((rule) => element("p", {}, element("code", {}, `${rule.table} ${rule.chain}: ${rule.rule}`),
+    rule.comment ? ` “${rule.comment}”` : "", rule.chance ? ` ${word("chance")(rule.chance)}` : "",
+    rule.by ? element("span", { class: "by" }, ` ${word("by")(rule.by)}`) : ""));
+  return [element("h3", {}, word(title)), element("div", { class: "rules" }, ...lines)];
+}
+
+// The last rule of each chain in which a rule accepted the packet, and not the chain's policy.
+function accepting(hop) {
+  return hop.accepted.filter((one) => !one.policy && one.rules.length)
+    .map((one) => ({ ...one.rules[one.rules.length - 1], by: one.by }));
 }
 
 function showStep() {
@@ -55,7 +62,8 @@ function showStep() {
     hop.mtu ? element("p", { class: "hint" }, `${word("mtu")} ${word("bytes")(hop.mtu)}`) : "",
     cause ? element("p", {}, `${word("cause")}: `, element("code", {}, cause),
       hop.by ? element("span", { class: "by" }, ` ${word("by")(hop.by)}`) : "") : "",
-    ...matched(hop),
+    ...rules("rules", hop.rules),
+    ...rules("accepted", accepting(hop)),
     hop.command ? command(hop.command) : "",
   ].filter(Boolean));
   byId("position").textContent = word("position")(step + 1, journey.hops.length);

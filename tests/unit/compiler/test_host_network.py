@@ -16,6 +16,8 @@ from nslab.objects.namespaces import Netns
 from nslab.objects.needs import HostFeatures
 from nslab.objects.plan import diff
 from nslab.objects.script import commands, script
+from nslab.probes import survey_services
+from nslab.probes.pairs import meant
 from nslab.trace.endpoints import source, target
 from nslab.views.graph.build import graph
 from nslab.views.tree import picture
@@ -84,8 +86,14 @@ def test_a_packet_from_it_or_to_it_is_the_nodes() -> None:
     assert (aim.host, str(aim.address), aim.port) == ("n1", "192.168.59.22", 80)
 
 
+def test_who_asks_in_its_name_is_its_node() -> None:
+    lab = assign_addresses(parse(CALICO, "f"))
+    assert meant(lab, ["own", "default/own", "pod"]) == ("n1", "n1", "pod")
+    assert {one.source for one in survey_services(lab, HostFeatures(), ["default/own"]).calls} == {"n1"}
+
+
 def test_pictures_have_it_on_its_node() -> None:
     lab = assign_addresses(parse(CALICO, "f"))
     assert "hostNetwork  192.168.59.22" in picture(lab)
     drawn = graph(lab, compile_lab(lab, HostFeatures()))
-    assert sorted(box.name for box in drawn.pods("n1")) == ["own", "pod"]
+    assert sorted(box.name for box in drawn.pods("n1")) == ["own (hostNetwork)", "pod"]

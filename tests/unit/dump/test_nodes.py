@@ -176,9 +176,11 @@ def test_firewalld_in_nft() -> None:
     host = dumped("host", NODE_LINKS, NODE, DEFAULT, **{"nft.json": json.dumps({"nftables": objects})})
     assert only(host, "192.0.2.7", "192.0.2.1:22").end is End.LEFT
     rejected = only(host, "192.0.2.7", "192.0.2.1:23")
-    assert (rejected.end, rejected.hops[-1].by) == (End.REJECTED, "firewalld")
-    assert rejected.hops[-1].cause.startswith("inet firewalld filter_INPUT")
-    assert rejected.hops[-1].command == "nft list chain inet firewalld filter_INPUT"
+    stopped, error = rejected.hops[-2:]
+    assert (rejected.end, stopped.action, stopped.by) == (End.REJECTED, Action.REJECT, "firewalld")
+    assert stopped.cause.startswith("inet firewalld filter_INPUT")
+    assert stopped.command == "nft list chain inet firewalld filter_INPUT"
+    assert (error.action, error.reply, str(error.header)) == (Action.SEND, True, "192.0.2.1 -> 192.0.2.7")
 
 
 @pytest.mark.parametrize(

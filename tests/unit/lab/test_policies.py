@@ -90,6 +90,13 @@ def test_nothing_is_said_of_a_policy_that_is_right() -> None:
     assert warned(GOOD.replace("port: 80", "port: http")) == []
 
 
+def test_a_pod_in_its_nodes_network_is_not_selected() -> None:
+    lab = LAB.replace("spec: {containers", "spec: {hostNetwork: true, containers")
+    (found,) = parse_with_warnings(lab + GOOD, "f")[1]
+    text = "NetworkPolicy p selects no pod of namespace default: app=web"
+    assert found.sentence == f"{text} (none with hostNetwork is ever selected)"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [

@@ -187,6 +187,25 @@ def test_a_paused_deployment_keeps_its_pods() -> None:
     assert args(apply(lab, "Deployment", "two")) == ["one"] * 3 + ["two"] * 2
 
 
+def test_a_rollout_that_is_paused_midway_is_left_as_it_is() -> None:
+    lab = apply(apply(running("Deployment"), "Deployment", "two"), "Deployment", "two", "paused: true")
+    assert len(named(lab)) == 5
+    assert unfinished(lab) == []
+    assert step(lab) == lab
+
+
+def test_pods_that_stay_follow_what_changes_around_them() -> None:
+    played = text("Deployment", "one").replace("command: [sleep, one]", "image: example.org/web:1")
+    lab = stored(parse(LAB + played, "x"))
+    service = (
+        "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {selector: {app: web}, ports: [{port: 8080}]}\n"
+    )
+    made = stepped(merge_status(applied(lab, service)[0], lab), lab, {}, NOW)
+    for one, ports in ((lab, set()), (made, {8080})):
+        players = [pod.containers[0].standin for pod in named(one)]
+        assert {port.port for each in players if each for port in each.ports} == ports
+
+
 def test_a_stateful_set_from_the_end() -> None:
     lab = apply(running("StatefulSet"), "StatefulSet", "two")
     assert rounds(lab) == [
@@ -253,6 +272,26 @@ def test_a_stateful_set_that_scales_up_makes_one_pod_after_the_other() -> None:
     assert (names(more), names(step(more))) == (["web-0", "web-1"], ["web-0", "web-1", "web-2"])
     terminating = replace(more, pods=(*more.pods, leaving))
     assert moved_on(terminating, all_ready(more), NOW) == terminating, "there is one of the name"
+
+
+def test_a_stateful_set_has_scaled_down_before_a_new_template_begins() -> None:
+    lab = running("StatefulSet")
+    fewer = text("StatefulSet", "two").replace("replicas: 4", "replicas: 2")
+    made = stored(stepped(merge_status(applied(lab, fewer)[0], lab), lab, all_ready(lab), NOW))
+    assert (names(made), names(step(made))) == (["web-0", "web-1", "web-2"], ["web-0", "web-1"])
+    leaving = replace(named(lab)[2], owner="", deletion=NOW + 30)
+    terminating = replace(step(made), pods=(*step(made).pods, leaving))
+    assert moved_on(terminating, all_ready(terminating), NOW) == terminating
+    assert args(step(step(made))) == ["one"]
+
+
+def test_a_parallel_stateful_set_has_one_unavailable_pod_at_most() -> None:
+    parallel = "podManagementPolicy: Parallel"
+    lab = running("StatefulSet", parallel)
+    report = {**all_ready(lab), "default/web-1": {"ready": False}}
+    made = apply(lab, "StatefulSet", "two", parallel, report=report)
+    assert args(made) == ["one"] * 4
+    assert args(apply(lab, "StatefulSet", "two", parallel)) == ["one"] * 3
 
 
 def test_deleted_pods_of_a_stateful_set_come_again_in_their_order() -> None:
@@ -323,6 +362,15 @@ def test_a_daemon_set_node_by_node() -> None:
     assert rounds(bad, "bad") == [["one", "one", "bad"]]
 
 
+def test_a_daemon_set_waits_until_the_old_pod_of_a_node_is_gone() -> None:
+    lab = apply(running("DaemonSet"), "DaemonSet", "two")
+    (gone,) = {pod.node for pod in named(running("DaemonSet"))} - {pod.node for pod in named(lab)}
+    old = next(pod for pod in named(running("DaemonSet")) if pod.node == gone)
+    terminating = replace(lab, pods=(*lab.pods, replace(old, owner="", deletion=NOW + 30)))
+    assert moved_on(terminating, all_ready(lab), NOW) == terminating
+    assert len(args(step(lab))) == 3
+
+
 def test_a_daemon_set_with_a_surge() -> None:
     strategy = "updateStrategy: {rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}"
     lab = apply(running("DaemonSet", strategy), "DaemonSet", "two", strategy)
@@ -330,6 +378,16 @@ def test_a_daemon_set_with_a_surge() -> None:
     assert found[0] == ["one"] * 3 + ["two"]
     assert min(map(len, found)) == 3
     assert found[-1] == ["two"] * 3
+    assert rounds(apply(running("DaemonSet", strategy), "DaemonSet", "bad", strategy), "bad") == [["one"] * 3 + ["bad"]]
+
+
+def test_a_surge_is_for_nodes_whose_pods_work() -> None:
+    strategy = "updateStrategy: {rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}"
+    lab = running("DaemonSet", strategy)
+    first = named(lab)[0]
+    report = {**all_ready(lab), f"default/{first.name}": {"ready": False}}
+    new = [pod.node for pod in named(apply(lab, "DaemonSet", "two", strategy, report=report))][3:]
+    assert (len(new), first.node in new) == (2, True), "a broken pod's successor takes none of it"
 
 
 @pytest.mark.parametrize("kind", ["ReplicaSet"])

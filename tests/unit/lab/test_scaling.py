@@ -47,6 +47,13 @@ def test_in_the_middle(replicas: int, old: int, new: int) -> None:
     assert rounds(made)[-1] == ["bad"] * replicas
 
 
+def test_the_proportion_is_that_of_the_bounds_before() -> None:
+    lab = apply(running("Deployment", SURGE), "Deployment", "bad", SURGE)
+    more = text("Deployment", "bad", SURGE.replace("maxSurge: 2", "maxSurge: 4")).replace("replicas: 4", "replicas: 8")
+    made = stepped(merge_status(applied(lab, more)[0], lab), lab, all_ready(lab, "bad"), NOW)
+    assert (args(made).count("one"), args(made).count("bad")) == (8, 4)
+
+
 def test_the_only_replica_set_has_all_before_a_new_template_begins() -> None:
     lab = running("Deployment")
     changed = merge_status(applied(lab, text("Deployment", "two").replace("replicas: 4", "replicas: 6"))[0], lab)

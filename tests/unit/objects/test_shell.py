@@ -28,7 +28,7 @@ from nslab.objects.nft import NftChain, NftElement, NftSet, NftTable
 from nslab.objects.other_routes import OtherRoute
 from nslab.objects.plan import Add, Remove, Replace, Step
 from nslab.objects.ports import BridgePort, LinkUp
-from nslab.objects.process import Control, Felix, KubeProxy, NodeAgent, TunnelAgent
+from nslab.objects.process import Bird, Control, Felix, KubeProxy, NodeAgent, TunnelAgent
 from nslab.objects.routes import Blackhole, Route
 from nslab.objects.routing_rules import RoutingRule
 from nslab.objects.script import command, commands, script
@@ -204,6 +204,7 @@ TRANSCRIPT: list[tuple[Step, list[str]]] = [
         ["# the lab's API server and endpoints controller: no command to type; what it wrote stays without it"],
     ),
     (Add(KubeProxy("n", "n", "{}")), ["# kube-proxy: no command to type; what it wrote stays without it"]),
+    (Add(Bird("n", "n", "", "bird")), ["# BIRD: it speaks BGP; what it wrote stays without it"]),
     (Add(Felix("n", "n", "{}")), ["# felix: no command to type; what it wrote stays without it"]),
     (Add(SERVER), ["ip netns exec n ipvsadm -a -u 10.96.0.10:53 -r 20.111.156.7:5353 -m -w 1"]),
     (

@@ -220,6 +220,30 @@ def test_hits_are_differences() -> None:
     }  # fmt: skip
 
 
+def test_hits_are_in_the_order_of_the_walk() -> None:
+    text = """*nat
+:PREROUTING ACCEPT [0:0]
+:POSTROUTING ACCEPT [0:0]
+:A-ENDPOINT - [0:0]
+:B-MASK - [0:0]
+:SERVICES - [0:0]
+[{0}:60] -A A-ENDPOINT -p tcp -j DNAT --to-destination 10.1.0.1:80
+[{0}:60] -A B-MASK -j MASQUERADE
+[{0}:60] -A SERVICES -d 10.96.0.1/32 -j A-ENDPOINT
+[{0}:60] -A POSTROUTING -j B-MASK
+[{0}:60] -A PREROUTING -j SERVICES
+COMMIT
+*filter
+:FORWARD ACCEPT [0:0]
+[{0}:60] -A FORWARD -j ACCEPT
+COMMIT
+"""
+    before, after = (rules(PrintedRules(iptables=text.format(count))).chains for count in (1, 2))
+    assert [hit.chain for hit in hits(before, after)] == [
+        "PREROUTING", "SERVICES", "A-ENDPOINT", "FORWARD", "POSTROUTING", "B-MASK"
+    ]  # fmt: skip
+
+
 def test_a_service_by_its_name() -> None:
     elsewhere = ServiceInfo("shop", "web", "10.96.0.7")
     assert chosen_service((WEB, elsewhere), "web") == "default/web"

@@ -66,6 +66,16 @@ def test_an_error_that_comes_back_is_in_no_prediction() -> None:
     assert deviation(refused, [predicted]) is None
 
 
+def test_an_error_s_way_is_compared_if_it_was_seen() -> None:
+    rejected = (SENT, hop("node", Action.REJECT))
+    there = journey(*rejected, hop("node", Action.SEND, reply=True), end=End.REJECTED, chance=1)
+    astray = journey(*rejected, hop("node", Action.SEND, reply=True, dev="eth9"), end=End.REJECTED)
+    lost = journey(*rejected, hop("other", Action.SEND, reply=True), end=End.REJECTED)
+    assert deviation(journey(*rejected, end=End.REJECTED), [there]) is None
+    assert deviation(astray, [there]) is None
+    assert "predicts of the reply: node sends it" in str(deviation(lost, [there]))
+
+
 def test_what_is_not_sure_proves_nothing() -> None:
     assert deviation(journey(SENT), [journey(SENT, TO_WEB)]) is None
     assert deviation(journey(SENT), []) is None

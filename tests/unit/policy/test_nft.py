@@ -22,7 +22,9 @@ from nslab.policy.rule import FelixRule, clear_bits, has_any, in_set, jump, port
 if TYPE_CHECKING:
     from nslab.ruletext.items import Items
 
-NODE = FelixNode("node1", ("192.168.59.22",), "tunl0", ("192.168.59.23",), dataplane="nftables")
+NODE = FelixNode(
+    "node1", ("192.168.59.22",), "tunl0", ("192.168.59.23",), announced=("10.96.0.0/12",), dataplane="nftables"
+)
 POD = WorkloadEndpoint("default", "web", "10.65.0.1", "node1", (("app", "web"),))
 WEB = NetworkPolicy("default", "web", (), ())
 

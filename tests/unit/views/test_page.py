@@ -220,6 +220,7 @@ def test_both_languages_have_every_word() -> None:
         *re.findall(r'word\("(\w+)"\)', scripts),
         *re.findall(r'data-word="(\w+)"', (FOLDER / "page.html").read_text()),
     }
+    used |= set(re.findall(r'\brules\("(\w+)"', scripts))
     assert used | {*_COMMANDS, "plugins", "service"} <= keys("en")
 
 

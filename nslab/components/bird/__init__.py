@@ -1,0 +1,1 @@
+"""BIRD, the routing daemon of a Calico node."""
