@@ -24,6 +24,8 @@ def bgp(found: Documents) -> Iterator[FieldError]:
         yield FieldError(lab.place("cni", "bgp"), f"{lab.rules.label} no BGP; remove it, or use plugin: calico")
     else:
         yield from _reflectors(lab, speaks)
+        yield from _peers(lab, speaks)
+        yield from _services(lab, speaks)
         if not (speaks.mesh or speaks.reflectors or _reflected(lab, speaks)):
             text = "without a mesh no node learns another's blocks; name routeReflectors, or peer with a router of"
             yield FieldError(lab.place("cni", "bgp"), f"{text} the nodes' own autonomous system, {speaks.as_number}")
@@ -74,6 +76,26 @@ def _reflectors(lab: LabDocument, speaks: Bgp) -> Iterator[FieldError]:
     if speaks.reflectors and speaks.mesh:
         path = lab.place("cni", "bgp", "nodeToNodeMeshEnabled")
         yield FieldError(path, "route reflectors take the mesh's place; remove one of the two")
+
+
+def _peers(lab: LabDocument, speaks: Bgp) -> Iterator[FieldError]:
+    """Each once, for a session is named after it; and none is a node."""
+    nodes, addresses = {node.address: node.name for node in lab.nodes}, [peer.address for peer in speaks.peers]
+    for index, peer in enumerate(speaks.peers):
+        path = lab.place("cni", "bgp", "peers", index, "peerIP")
+        if peer.address in nodes:
+            text = f"{peer.address} is {shown(nodes[peer.address])}; nodes speak by the mesh, or with routeReflectors"
+            yield FieldError(path, text)
+        elif peer.address in addresses[:index]:
+            yield FieldError(path, f"{peer.address} is a peer already")
+
+
+def _services(lab: LabDocument, speaks: Bgp) -> Iterator[FieldError]:
+    """Nodes take no route to what they announce as Services', so it contains no pods."""
+    for index, cidr in enumerate(speaks.services):
+        if cidr.overlaps(lab.pod_network):
+            path = lab.place("cni", "bgp", "serviceClusterIPs", index, "cidr")
+            yield FieldError(path, f"{cidr} and the pod network {lab.pod_network} overlap; name ranges of Services")
 
 
 def _reflected(lab: LabDocument, speaks: Bgp) -> bool:

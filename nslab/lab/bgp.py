@@ -49,9 +49,13 @@ def read(value: str | dict[str, Any]) -> Bgp:
         mesh=value.get("nodeToNodeMeshEnabled", not reflectors),
         reflectors=reflectors,
         peers=tuple(_peer(one, own) for one in value.get("peers", ()) if "peerIP" in one),
-        services=tuple(IPv4Network(one["cidr"]) for one in value.get("serviceClusterIPs", ()) if "cidr" in one),
+        services=tuple(dict.fromkeys(map(IPv4Network, _ranges(value)))),
         restart_time=_seconds(value.get("nodeMeshMaxRestartTime", "")),
     )
+
+
+def _ranges(value: dict[str, Any]) -> list[str]:
+    return [one["cidr"] for one in value.get("serviceClusterIPs", ()) if "cidr" in one]
 
 
 def _seconds(text: str) -> int:

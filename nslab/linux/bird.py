@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ def find_bird(lab: Lab) -> str:
     if not lab.bgp:
         return ""
     try:
-        return restore.program("bird")
+        return _second(restore.program("bird"))
     except Missing as missing:
         if not os.path.exists(UNPACKED_BIRD):
             raise Missing(f"{missing}; or run scripts/bird, which starts no service") from None
@@ -44,6 +45,17 @@ def find_bird(lab: Lab) -> str:
         if not _is_roots(path.stat()):
             raise NslabError(f"{path} is not root's alone, so {UNPACKED_BIRD} is not run; remove it by hand")
     return UNPACKED_BIRD
+
+
+def _second(program: str) -> str:
+    """The path of a BIRD 2; Missing if it is another one, whose language is not that of the configurations."""
+    done = subprocess.run(
+        [program, "--version"], capture_output=True, text=True, env=restore.environment(), check=False
+    )
+    said = (done.stdout + done.stderr).strip()
+    if not said.startswith("BIRD version 2."):
+        raise Missing(f"{program} is not BIRD 2 ({said[:60]})")
+    return program
 
 
 def _is_roots(found: os.stat_result) -> bool:

@@ -143,6 +143,18 @@ def test_a_block_more_is_announced_by_the_running_bird(mesh: Mesh) -> None:
     assert mesh.differences() == []
 
 
+@pytest.mark.skipif(not SLOW, reason="waits for 10 s")
+def test_a_peer_that_does_not_come_holds_nothing_back_for_long(mesh: Mesh) -> None:
+    """BIRD leaves the kernel alone until it has heard all peers; there is a longest time."""
+    mesh.edit("{nodeMeshMaxRestartTime: 2s}", "{nodeMeshMaxRestartTime: 2s, peers: [{peerIP: 192.168.59.200}]}")
+    for host in NODES:
+        kill(bird_of(mesh, host))
+    mesh.up()
+    mesh.sh("node1", "ip route flush proto bird")
+    until(lambda: len(mesh.bird_routes("node1")) == 3, 15)
+    mesh.edit(", peers: [{peerIP: 192.168.59.200}]", "")
+
+
 def test_bird_has_three_capabilities_and_only_root_may_ask_it(mesh: Mesh) -> None:
     status = Path(f"/proc/{bird_of(mesh, 'node1')}/status").read_text()
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)

@@ -198,6 +198,21 @@ def test_what_a_lab_file_says_of_bgp_is_kept() -> None:
             "bgp: {nodeToNodeMeshEnabled: false}",
             "without a mesh no node learns another's blocks; name routeReflectors",
         ),
+        (
+            "bgp: BGP",
+            "bgp: {peers: [{peerIP: 10.0.0.1}, {peerIP: 10.0.0.1, asNumber: 65001}]}",
+            "10.0.0.1 is a peer already",
+        ),
+        (
+            "bgp: BGP",
+            "bgp: {peers: [{peerIP: 192.168.59.23}]}",
+            "192.168.59.23 is node2; nodes speak by the mesh, or with routeReflectors",
+        ),
+        (
+            "bgp: BGP",
+            "bgp: {serviceClusterIPs: [{cidr: 0.0.0.0/0}]}",
+            "0.0.0.0/0 and the pod network 20.96.0.0/12 overlap; name ranges of Services",
+        ),
         ("bgp: BGP", "bgp: {peers: [{asNumber: 1}]}", "spec.cni.bgp.peers[0].peerIP is missing"),
         ("bgp: BGP", "bgp: {asNumber: 0}", "spec.cni.bgp.asNumber: 0 is out of range; it goes from 1 to 4294967295"),
         (

@@ -43,6 +43,23 @@ def test_without_bird_the_sentence_says_how_to_get_it(unpacked: Path) -> None:
         bird.find_bird(parse(LAB, "f"))
 
 
+@pytest.mark.parametrize(("version", "taken"), [("2.17.1", True), ("1.6.8", False)])
+def test_the_machines_own_is_taken_if_it_is_bird_2(
+    unpacked: Path, version: str, taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = unpacked / "sbin" / "bird"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\necho BIRD version {version} >&2\n")
+    program.chmod(0o755)
+    (unpacked / "bird").unlink()
+    monkeypatch.setattr(restore, "PROGRAMS", str(program.parent))
+    if taken:
+        assert bird.find_bird(parse(LAB, "f")) == str(program)
+    else:
+        with pytest.raises(Missing, match=r"is not BIRD 2 \(BIRD version 1.6.8\); or run scripts/bird"):
+            bird.find_bird(parse(LAB, "f"))
+
+
 @needs_root
 @pytest.mark.parametrize("name", ["..", "", "bird", "lib", "lib/libssh.so"])
 def test_what_somebody_else_can_write_is_not_run(unpacked: Path, name: str) -> None:
