@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from nslab.api.pod_types import Pod
     from nslab.app.drift import Drift
     from nslab.app.listener import Listener
+    from nslab.errors import FieldError
     from nslab.lab.types import Cni, Lab
     from nslab.linux.processes.agents import NotReady
 
@@ -63,13 +64,17 @@ def apply(name: str, source: str | Path, listener: Listener = QUIET, *, wait: bo
     `wait`, here and in `scale`: until containers are ready, rollouts are done, and pods that go are gone.
     """
 
+    doubts: list[FieldError] = []
+
     def decide(lab: Lab) -> tuple[Lab, Sequence[str]]:
-        made, lines, warnings = applied_with_warnings(lab, source)
-        for warning in warnings:
-            listener.warning(f"{warning}")
+        made, lines, warnings = applied_with_warnings(without_terminating(lab), source)
+        doubts.extend(warnings)
         return made, lines
 
-    return _kubectl(name, "apply", lambda lab: decide(without_terminating(lab)), listener, wait=wait)
+    done = _kubectl(name, "apply", decide, listener, wait=wait)
+    for doubt in doubts:
+        listener.warning(f"{doubt}")  # when all is done: who listens may be gone, as in `apply … 2>&1 | head -1`
+    return done
 
 
 def deletable(name: str, kind: str, namespace: str, selector: str = "") -> list[str]:

@@ -21,6 +21,15 @@ def published(lab: Lab) -> tuple[ServiceInfo, ...]:
     return resolve(with_api_service(replace(lab, pods=pods)))
 
 
+def failures(failed: Mapping[str, Mapping[str, str]], lab: Lab, before: Lab | None) -> dict[str, dict[str, str]]:
+    """What components could not write of what has changed in a lab. `before`: None: everything was written anew."""
+    mine = {service.key: service for service in published(lab)}
+    if before:
+        old = {service.key: service for service in published(before)}
+        mine = {key: service for key, service in mine.items() if service != old.get(key)}
+    return unwritten(failed, {*mine, "felix"})
+
+
 def unwritten(failed: Mapping[str, Mapping[str, str]], services: Collection[str]) -> dict[str, dict[str, str]]:
     """Of what kube-proxies could not write (node to Service or "", all of them, to reason), what is about these."""
     found = {

@@ -23,8 +23,9 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from nslab import engine
+from nslab.app.announce import announce
 from nslab.app.drift import as_seen, compare, standing
-from nslab.app.published import published, unwritten
+from nslab.app.published import failures, published
 from nslab.app.replaced import NOTHING, ended_by, is_run, times_to_end, unnamed_by, until_ended
 from nslab.app.started import started, unready
 from nslab.app.terminating import ended
@@ -42,7 +43,6 @@ from nslab.lab.creation import with_creation
 from nslab.lab.scheduling import with_waiting
 from nslab.lab.status import merge_status, with_released
 from nslab.lab.termination import key, with_terminating, without, without_terminating
-from nslab.lab.types import ProxyMode
 from nslab.linux import owned, signals
 from nslab.linux.cni.plugins import Plugins
 from nslab.linux.flows import forget_flows, forget_udp, translating
@@ -146,10 +146,11 @@ class Transition:
             self.spaces.home()
             self._dismiss(drift.lab)
             owned.kill_leftovers(self.lab.name, leaving)
-            return Made(drift, not_ready, late, self._failed(drift), unready(drift.lab, changed))
+            failed = failures(self.line.failed, drift.lab, None if self._writes or not self.kept else self.kept[0])
+            return Made(drift, not_ready, late, failed, unready(drift.lab, changed))
 
     def _hold(self) -> None:
-        if self.written_by is WrittenBy.NSLAB:
+        if self._writes:
             self.line.hold()
 
     def _make_room(self) -> None:
@@ -201,7 +202,8 @@ class Transition:
         before = self.kept[0]
         with suppress(NslabError, OSError):  # the user sees the error that started the rollback
             engine.best_effort(self.kernel, compare(self.spaces, before, (lab, *self.kept), self.written_by).plan)
-            self.line.put(published(before), policy=network(before).told(before), policy_written=self._writes)
+            nodes = [node.name for node in before.nodes if self._writes]
+            self.line.put(published(before), policy=network(before).told(before), policy_written=nodes)
 
     def _withdraw(self, drift: Drift) -> None:
         if self.kept and self.written_by is WrittenBy.COMPONENTS:
@@ -295,27 +297,4 @@ class Transition:
             self.line.close()  # the control that holds has ended; `put` connects to its successor
         if not watched(drift.lab):
             return ()
-        mode, nodes = drift.lab.proxy_mode, [node.name for node in drift.lab.nodes]
-        expected = nodes if mode is not ProxyMode.NONE else []
-        # The kube-proxies of a fresh lab take over the rules that nslab wrote, so nobody waits for them; but in
-        # userspace mode they carry the traffic themselves. One that starts later writes all rules again, as the real
-        # kube-proxy does.
-        taken_over = expected if self.fresh and mode is not ProxyMode.USERSPACE else []
-        told = network(drift.lab).told(drift.lab)
-        late = self.line.put(
-            published(drift.lab),
-            expect={
-                "kube-proxy": [node for node in expected if ("kube-proxy", node) not in self.dead],
-                "felix": [node for node in nodes if told and not self._writes and ("felix", node) not in self.dead],
-            },
-            written=taken_over if self._writes else None, policy=told, policy_written=self._writes,
-        )  # fmt: skip
-        return (*late, *self.dead)
-
-    def _failed(self, drift: Drift) -> dict[str, dict[str, str]]:
-        """What components could not write of what was changed here, or of all that was written here."""
-        mine = {service.key: service for service in published(drift.lab)}
-        if self.kept and self.written_by is WrittenBy.COMPONENTS:
-            before = {service.key: service for service in published(self.kept[0])}
-            mine = {key: service for key, service in mine.items() if service != before.get(key)}
-        return unwritten(self.line.failed, {*mine, "felix"})
+        return (*announce(self.line, drift, self.dead, fresh=self.fresh, writes=self._writes), *self.dead)

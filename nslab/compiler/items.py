@@ -24,7 +24,6 @@ _STAGES = (
     ("nft-table", "nft-set", "nft-map", "nft-chain", "nft-element"),
 )  # fmt: skip
 _PLACES = {kind: (stage, place) for stage, kinds in enumerate(_STAGES) for place, kind in enumerate(kinds)}
-_TABLE = "kube-proxy"
 
 
 def objects(ns: str, written: Mapping[str, Items]) -> Iterator[KernelObject]:
@@ -37,7 +36,8 @@ def objects(ns: str, written: Mapping[str, Items]) -> Iterator[KernelObject]:
     for stage in range(len(_STAGES)):
         for by, items in written.items():
             here = [item for item in items if _PLACES[item[0]][0] == stage]
-            yield from (_object(ns, item, items[item], by) for item in sorted(here, key=_place))
+            table = next((item[-1] for item in here if item[0] == "nft-table"), "")
+            yield from (_object(ns, item, items[item], by, table) for item in sorted(here, key=_place))
 
 
 def _place(item: Item) -> tuple[str, int]:
@@ -45,7 +45,7 @@ def _place(item: Item) -> tuple[str, int]:
     return table if kind in ("chain", "jump") else "", _PLACES[kind][1]
 
 
-def _object(ns: str, item: Item, body: Body, by: str) -> KernelObject:
+def _object(ns: str, item: Item, body: Body, by: str, nft_table: str) -> KernelObject:
     match item, body:
         case ("sysctl", path, default), (value,):
             return Sysctl(ns, path, value, default, by=by)
@@ -66,17 +66,17 @@ def _object(ns: str, item: Item, body: Body, by: str) -> KernelObject:
         case ("real", protocol, service, server), (weight,):
             return RealServer(ns, protocol, service, server, int(weight), by=by)
         case _:
-            return _nft(ns, item, body, by)
+            return _nft(ns, item, body, by, nft_table)
 
 
-def _nft(ns: str, item: Item, body: Body, by: str) -> KernelObject:
+def _nft(ns: str, item: Item, body: Body, by: str, own: str) -> KernelObject:
     match item, body:
         case ("nft-table", *_, table), (comment,):
             return NftTable(ns, table, comment, by=by)
         case ("nft-set" | "nft-map" as kind, name), (spec,):
-            return NftSet(ns, _TABLE, name, spec, kind == "nft-map", by=by)
+            return NftSet(ns, own, name, spec, kind == "nft-map", by=by)
         case ("nft-chain", name), (hook, *rules):
-            return NftChain(ns, _TABLE, name, hook, tuple(rules), by=by)
+            return NftChain(ns, own, name, hook, tuple(rules), by=by)
         case ("nft-element", name, key), (comment, verdict):
-            return NftElement(ns, _TABLE, name, key, verdict, comment, by=by)
+            return NftElement(ns, own, name, key, verdict, comment, by=by)
     raise AssertionError(item)

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from nslab.lab.types import Lab, Node
 
 
-def cluster(lab: Lab) -> Cluster:
-    """What all nodes of a lab, whose pods have addresses, have in common."""
+def cluster(lab: Lab, *, ended: bool = False) -> Cluster:
+    """What all nodes of a lab, whose pods have addresses, have in common. `ended`: with the pods that have ended."""
     return Cluster(
         policy_views.network_policies(lab.others),
-        tuple(workload(pod) for pod in lab.pods if not pod.host_network),
+        tuple(workload(pod) for pod in lab.pods if not pod.host_network and (ended or not pod.finished)),
         policy_views.namespaces(lab.others),
         (str(lab.networks.pods),),
     )
@@ -48,7 +48,7 @@ def felix_node(lab: Lab, node: Node) -> FelixNode:
     nodes = (str(one.address) for one in lab.nodes if one != node or not vxlan)
     announced = tuple(map(str, lab.bgp.services)) if lab.bgp else ()
     addresses = (own, str(tunnel)) if tunnel else (own,)
-    return FelixNode(node.name, addresses, device, tuple(nodes), lab.calico_version, announced)
+    return FelixNode(node.name, addresses, device, tuple(nodes), lab.calico_version, announced, dataplane=lab.dataplane)
 
 
 def _named_ports(pod: Pod) -> Iterator[NamedPort]:

@@ -3,7 +3,7 @@
 | field | default |
 |---|---|
 | networks | the course's: nodes 192.168.59.0/24, pods 20.96.0.0/12, services 10.96.0.0/12 |
-| plugin, encapsulation, calicoVersion | calico 3.30 with IPIP; flannel has the backend vxlan; the others have none |
+| plugin, encapsulation, calicoVersion, dataplane | calico 3.30, IPIP, iptables; flannel: backend vxlan |
 | proxy mode | iptables |
 | a node's address | the first free one of the (first) node network from its 22nd on (the course's node1 is .22) |
 | a client's address | the first free one from its 10th on |
@@ -36,6 +36,7 @@ from nslab.lab.policy_views import is_policy, set_defaults
 from nslab.lab.replicas import expand
 from nslab.lab.scheduling import schedule
 from nslab.lab.types import ONE_NUMBER, Plugin, ProxyMode, Scheduler
+from nslab.policy.model import DEFAULT_DATAPLANE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -184,6 +185,7 @@ def _settings(lab: LabDocument) -> None:
         lab.cni.setdefault("encapsulation", str(lab.rules.encapsulation))
     if lab.rules.release:
         lab.cni.setdefault("calicoVersion", lab.rules.release)
+        lab.cni.setdefault("dataplane", DEFAULT_DATAPLANE)
     lab.proxy.setdefault("mode", str(ProxyMode.IPTABLES))
     lab.proxy.setdefault("scheduler", str(Scheduler.RR))
 

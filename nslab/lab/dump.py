@@ -99,11 +99,11 @@ def _of_router(router: Router) -> bool | dict[str, int]:
 
 
 def _cni(lab: Lab) -> dict[str, Any]:
-    """Calico's release and BGP; plugins' configuration inline, so that the stored lab needs no file of a user."""
+    """Calico's release, dataplane and BGP; plugins' configuration inline: the stored lab needs no file of a user."""
     cni = lab.cni
     if cni is None:
-        release = {"calicoVersion": lab.calico_version} if RULES[lab.plugin].release else {}
-        return release | ({"bgp": bgp.written(lab.bgp)} if lab.bgp else {})
+        calicos = {"calicoVersion": lab.calico_version, "dataplane": lab.dataplane}
+        return (calicos if RULES[lab.plugin].release else {}) | ({"bgp": bgp.written(lab.bgp)} if lab.bgp else {})
     return {"config": cni.config, "path": list(cni.path), "routes": cni.routes, "masquerade": cni.masquerade}
 
 

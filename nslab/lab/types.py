@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from nslab.dataclass import dataclass, field
-from nslab.policy.model import DEFAULT_RELEASE
+from nslab.policy.model import DEFAULT_DATAPLANE, DEFAULT_RELEASE
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Network
@@ -194,8 +194,9 @@ class Lab:
     controllers: tuple[Controller, ...] = ()
     scheduler: str = "rr"
     routers: tuple[Router, ...] = ()
-    # The release whose rules Calico's Felix writes.
+    # The release whose rules Calico's Felix writes, and where it writes them: iptables or nftables.
     calico_version: str = DEFAULT_RELEASE
+    dataplane: str = DEFAULT_DATAPLANE
     # BIRD runs on every node; None: nslab alone writes the routes that BIRD would.
     bgp: Bgp | None = None
     cni: Cni | None = None

@@ -12,7 +12,7 @@ from nslab.api.selectors import requirements
 from nslab.dataclass import replace
 from nslab.lab import node_selector, termination, types
 from nslab.lab.service_views import endpoint_slice, service
-from nslab.policy.model import DEFAULT_RELEASE
+from nslab.policy.model import DEFAULT_DATAPLANE, DEFAULT_RELEASE
 from nslab.runtime.health_check import HealthCheck
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def lab(found: Documents) -> types.Lab:
             types.Router(one.name, (*one.legs.values(),), one.bgp, one.as_number) for one in document.routers
         ),
         calico_version=document.cni.get("calicoVersion", DEFAULT_RELEASE),
+        dataplane=document.cni.get("dataplane", DEFAULT_DATAPLANE),
         bgp=document.bgp,
         cni=cni(document),
         others=tuple(map(kept, found.others)),

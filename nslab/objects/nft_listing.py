@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nslab.objects.nft_commands import Ruleset
 
 _COMMENT = re.compile(r' comment "([^"]*)"')
+_COUNTED = re.compile(r"\bcounter packets \d+ bytes \d+")
 _KEY = re.compile(r"\S+(?: \. \S+)*")
 _TIMEOUT = re.compile(r"\btimeout \S+ ;")
 _PROTOCOLS = {"6": "tcp", "17": "udp", "132": "sctp"}  # nft prints numbers on a machine without /etc/protocols
@@ -93,7 +94,7 @@ def nft_found(listing: str) -> tuple[str, list[Block]]:
     """The comment and the blocks of one table in the output of `nft list table`."""
     comment, blocks = "", []
     inside: list[str] = []
-    for line in listing.splitlines():
+    for line in uncounted(listing).splitlines():
         match line.split():
             case ["comment", *_] if not inside and line.startswith("\tcomment"):
                 comment = line.strip().removeprefix("comment ").strip('"')
@@ -105,6 +106,11 @@ def nft_found(listing: str) -> tuple[str, list[Block]]:
             case _ if inside:
                 inside.append(line.strip())
     return comment, blocks
+
+
+def uncounted(listing: str) -> str:
+    """A listing of rules without what their counters have counted."""
+    return _COUNTED.sub("counter", listing)
 
 
 def _block(lines: list[str]) -> Block:

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from nslab.policy import names
 from nslab.policy.release import ACCEPT as ACCEPT_BIT
-from nslab.policy.release import PASS, RELEASES
+from nslab.policy.release import PASS, node_release
 from nslab.policy.rule import (
     ACCEPT,
     DROP,
     RETURN,
     FelixRule,
-    RulePart,
     came_by,
     clear_bits,
     destination,
@@ -27,7 +26,6 @@ from nslab.policy.rule import (
     ports,
     protocol,
     set_bits,
-    signed,
     state,
 )
 from nslab.policy.workload import VXLAN_PORT
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
 
     from nslab.policy.model import FelixNode
     from nslab.policy.release import Release
-    from nslab.ruletext.items import Item
 
 IPIP, VXLAN = "tunl0", "vxlan.calico"
 """The devices of the encapsulations."""
@@ -53,37 +50,40 @@ FIRST = {
 """The built-in chains whose first rule leads to a chain of Felix."""
 HOST_ENDPOINT_ACCEPTED = "Host endpoint policy accepted packet."
 _WORKLOADS = "cali+"
-_UDP_4789 = RulePart(f"--dport {VXLAN_PORT}", f"-m udp --dport {VXLAN_PORT}")
-_NOTRACK = RulePart("--jump NOTRACK", "-j CT --notrack")
+_UDP_4789 = match(f"--dport {VXLAN_PORT}", f"-m udp --dport {VXLAN_PORT}", f"udp dport {VXLAN_PORT}")
+_NOTRACK = match("--jump NOTRACK", "-j CT --notrack", "notrack")
 _MASQUERADE = jump("MASQUERADE --random-fully")
-_TO_LOCAL, _FROM_LOCAL = match("-m addrtype --dst-type LOCAL"), match("-m addrtype --src-type LOCAL")
+_TO_LOCAL, _FROM_LOCAL = (
+    match(text, text, nft)
+    for text, nft in (
+        ("-m addrtype --dst-type LOCAL", "fib daddr type local"),
+        ("-m addrtype --src-type LOCAL", "fib saddr type local"),
+    )
+)
+_NOT_OF_TUNNEL = "-m addrtype ! --src-type LOCAL --limit-iface-out"
+_NOT_TRANSLATED = "-m conntrack ! --ctstate DNAT"
 _ACCEPTED = has(ACCEPT_BIT)
 _ACCEPT_MARKED = FelixRule((_ACCEPTED,), ACCEPT)
 _BY_HOST_ENDPOINT = FelixRule((_ACCEPTED,), ACCEPT, HOST_ENDPOINT_ACCEPTED)
 
 
-def jumps() -> Iterator[Item]:
-    """The rules in the built-in chains, each table's in the order in which they are inserted or appended."""
+def inserted() -> Iterator[tuple[str, str, list[FelixRule]]]:
+    """Tables, built-in chains, and the rules at the beginning of these."""
     for table, chains in FIRST.items():
-        for chain in chains:
-            (rule,) = signed(chain, [FelixRule((), jump(f"cali-{chain}"))])
-            yield "jump", table, chain, rule, "first"
+        yield from ((table, chain, [FelixRule((), jump(f"cali-{chain}"))]) for chain in chains)
+
+
+def appended() -> Iterator[tuple[str, str, list[FelixRule]]]:
+    """The same for their ends."""
     # Last, so that kube-proxy clears its mark before a MASQUERADE ends the walk.
-    appended = {
-        ("nat", "POSTROUTING"): [FelixRule((), jump("cali-POSTROUTING"))],
-        ("filter", "FORWARD"): [
-            FelixRule((_ACCEPTED,), ACCEPT, "Policy explicitly accepted packet."),
-            FelixRule((), set_bits(ACCEPT_BIT)),
-        ],
-    }
-    for (table, chain), rules in appended.items():
-        for rule in signed(f"{chain}*appends*", rules):
-            yield "jump", table, chain, rule, "last"
+    yield "nat", "POSTROUTING", [FelixRule((), jump("cali-POSTROUTING"))]
+    accepted = FelixRule((_ACCEPTED,), ACCEPT, "Policy explicitly accepted packet.")
+    yield "filter", "FORWARD", [accepted, FelixRule((), set_bits(ACCEPT_BIT))]
 
 
 def chains(node: FelixNode) -> Iterator[tuple[str, str, list[FelixRule]]]:
     """Tables, names and rules of the chains."""
-    release = RELEASES[node.version]
+    release = node_release(node)
     for table in ("raw", "mangle", "filter"):
         yield from ((table, f"cali-{way}-host-endpoint", []) for way in ("from", "to"))
     yield "raw", "cali-rpf-skip", []
@@ -110,7 +110,9 @@ def _raw_prerouting(node: FelixNode, release: Release) -> Iterator[FelixRule]:
     yield from _untracked(node)
     yield FelixRule((came_by(_WORKLOADS),), set_bits(release.scratch))
     yield FelixRule((has(release.scratch),), jump("cali-rpf-skip"))
-    rpfilter = match("-m rpfilter --invert --validmark", "-m rpfilter --validmark --invert")
+    rpfilter = match(
+        "-m rpfilter --invert --validmark", "-m rpfilter --validmark --invert", "fib saddr . mark . iif oif 0"
+    )
     yield FelixRule((has(release.scratch), rpfilter), DROP)
     yield FelixRule((lacks(release.scratch),), jump("cali-from-host-endpoint"))
     yield _ACCEPT_MARKED
@@ -153,7 +155,7 @@ def _nat_postrouting(node: FelixNode) -> Iterator[FelixRule]:
     yield FelixRule((), jump("cali-nat-outgoing"))
     if node.tunnel:
         # A node's own packet that DNAT rerouted into the tunnel keeps the source of its first interface.
-        not_of_tunnel = match("-m addrtype ! --src-type LOCAL --limit-iface-out")
+        not_of_tunnel = match(_NOT_OF_TUNNEL, _NOT_OF_TUNNEL, "fib saddr . oif type != local")
         yield FelixRule((leaves_by(node.tunnel), not_of_tunnel, _FROM_LOCAL), _MASQUERADE)
 
 
@@ -200,5 +202,5 @@ def _output(node: FelixNode, release: Release) -> Iterator[FelixRule]:
         vxlan = (protocol("17"), ports(VXLAN_PORT), _FROM_LOCAL, in_set(ALL_VXLAN, "dst"))
         yield FelixRule(vxlan, ACCEPT, "Allow IPv4 VXLAN packets to other allowed hosts")
     yield FelixRule((), clear_bits(release.all_bits))
-    yield FelixRule((match("-m conntrack ! --ctstate DNAT"),), jump("cali-to-host-endpoint"))
+    yield FelixRule((match(_NOT_TRANSLATED, _NOT_TRANSLATED, "ct status != dnat"),), jump("cali-to-host-endpoint"))
     yield _BY_HOST_ENDPOINT

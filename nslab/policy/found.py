@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nslab.policy import names
-from nslab.policy.felix import HASH_OPTIONS
+from nslab.policy.in_iptables import HASH_OPTIONS
 from nslab.ruletext.items import NodeCommand
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Labels: TypeAlias = "tuple[tuple[str, str], ...]"
 Direction: TypeAlias = Literal["ingress", "egress"]
 DIRECTIONS: tuple[Direction, ...] = ("ingress", "egress")
-DEFAULT_RELEASE = "3.30"
+DEFAULT_RELEASE, DEFAULT_DATAPLANE = "3.30", "iptables"
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
 """The label that the API server gives each namespace."""
 
@@ -126,7 +126,7 @@ class FelixNode:
 
     `version`: Calico's, one of nslab.policy.release.RELEASES. `addresses`: the node's own, its tunnel's among them.
     `tunnel`: tunl0, vxlan.calico, or "" for no encapsulation. `tunnel_peers`: whose encapsulated packets it takes.
-    `announced`: the ranges of Services that the nodes announce by BGP.
+    `announced`: the ranges of Services that the nodes announce by BGP. `dataplane`: iptables or nftables.
     """
 
     name: str
@@ -135,3 +135,4 @@ class FelixNode:
     tunnel_peers: tuple[str, ...] = ()
     version: str = DEFAULT_RELEASE
     announced: tuple[str, ...] = ()
+    dataplane: str = DEFAULT_DATAPLANE

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-CHAIN, SET = 28, 31
-"""The maximum lengths."""
+CHAIN, NFT_CHAIN, SET = 28, 200, 31
+"""The maximum lengths; of a chain of nft, as the kernel has it, with what Felix puts before it."""
 SETS = "cali40"
 """What the name of an IPv4 set begins with."""
 _SAFE = re.compile("[A-Za-z0-9._/-]+")
 
 
-def chain(prefix: str, key: str) -> str:
+def chain(prefix: str, key: str, longest: int = CHAIN) -> str:
     """The name of a chain: PREFIX and KEY, or a hash of KEY if that is too long, or might be taken for a hash.
 
     Or if it has characters that no name of Kubernetes has: it goes into the input of iptables-restore.
     """
     whole = prefix + key
-    if len(whole) > CHAIN or (len(whole) == CHAIN and key.startswith("_")) or not _SAFE.fullmatch(key):
+    if len(whole) > longest or (len(whole) == longest and key.startswith("_")) or not _SAFE.fullmatch(key):
         return f"{prefix}_{base64url(hashlib.sha256(key.encode()).digest())}"[:CHAIN]
     return whole
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nslab.policy import names, release
 from nslab.policy.converted import converted
-from nslab.policy.release import ACCEPT, PASS, RELEASES
+from nslab.policy.release import ACCEPT, PASS
 from nslab.policy.rule import (
     RETURN,
     FelixRule,
@@ -41,16 +41,16 @@ RUN = 5
 """How many policies of a group are tried before a packet that is decided returns."""
 
 
-def chain_name(version: str, policy: NetworkPolicy, direction: Direction) -> str:
+def chain_name(used: Release, policy: NetworkPolicy, direction: Direction) -> str:
     """The name of a policy's chain."""
-    return names.chain(PREFIX[direction], release.key(version, policy))
+    return used.chain(PREFIX[direction], release.key(used, policy))
 
 
-def policy_rules(version: str, policy: NetworkPolicy, direction: Direction) -> list[FelixRule]:
+def policy_rules(used: Release, policy: NetworkPolicy, direction: Direction) -> list[FelixRule]:
     """The rules of a policy's chain. The last needs no RETURN."""
-    found = [rule for allowed in converted(policy, direction) for rule in _rules(allowed, RELEASES[version])]
+    found = [rule for allowed in converted(policy, direction) for rule in _rules(allowed, used)]
     first, *rest = found[:-1] or [FelixRule()]
-    return [first._replace(comment=release.comment(version, policy, direction)), *rest]
+    return [first._replace(comment=release.comment(used, policy, direction)), *rest]
 
 
 def groups(policies: Sequence[NetworkPolicy]) -> list[list[NetworkPolicy]]:
@@ -64,21 +64,21 @@ def groups(policies: Sequence[NetworkPolicy]) -> list[list[NetworkPolicy]]:
     return found
 
 
-def group_name(version: str, group: list[NetworkPolicy], direction: Direction) -> str:
+def group_name(used: Release, group: list[NetworkPolicy], direction: Direction) -> str:
     """The name of a group's chain; a group of one has none of its own."""
     if len(group) == 1:
-        return chain_name(version, group[0], direction)
-    words = release.group_words(version, group, of_policy(group[0]), direction)
+        return chain_name(used, group[0], direction)
+    words = release.group_words(used, group, of_policy(group[0]), direction)
     return GROUP_PREFIX[direction] + names.group_key(words)
 
 
-def group_rules(version: str, group: Sequence[NetworkPolicy], direction: Direction) -> Iterator[FelixRule]:
+def group_rules(used: Release, group: Sequence[NetworkPolicy], direction: Direction) -> Iterator[FelixRule]:
     """The rules of a group's chain: jumps to its policies, until one of them decides."""
     for number, one in enumerate(group):
         if number and not number % RUN:
             yield FelixRule((has_any(ACCEPT | PASS),), RETURN, "Return on verdict")
         unless = () if not number % RUN else (lacks(ACCEPT | PASS),)
-        yield FelixRule(unless, jump(chain_name(version, one, direction)))
+        yield FelixRule(unless, jump(chain_name(used, one, direction)))
 
 
 def _rules(allowed: Allowed, bits: Release) -> Iterator[FelixRule]:

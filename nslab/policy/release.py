@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from nslab.policy import names
+
 if TYPE_CHECKING:
-    from nslab.policy.model import Direction, NetworkPolicy
+    from nslab.policy.model import Direction, FelixNode, NetworkPolicy
 
 ACCEPT, PASS = 0x10000, 0x20000
 """Bits of the mark: a policy accepted the packet; a policy leaves it to the next tier."""
@@ -18,14 +20,21 @@ class Release(NamedTuple):
     """A release. `scratch`: the bit that collects the parts of a rule; `block`: the bit of one part of several.
 
     `tier_start`, `tier_end`: comments. `pools`: the set of all pools. `key`: how it writes the key of a policy.
+    `nftables`: it writes for nft, where names may be long.
     """
 
+    version: str
     scratch: int
     block: int
     tier_start: str
     tier_end: str
     pools: str
     key: str
+    nftables: bool = False
+
+    def chain(self, prefix: str, key: str) -> str:
+        """The name of a chain."""
+        return names.chain(prefix, key, names.NFT_CHAIN if self.nftables else names.CHAIN)
 
     @property
     def all_bits(self) -> int:
@@ -35,36 +44,41 @@ class Release(NamedTuple):
 
 RELEASES = {
     "3.28": Release(
-        0x40000, 0x80000, "Start of policies", "Drop if no policies passed packet", "all-ipam-pools",
+        "3.28", 0x40000, 0x80000, "Start of policies", "Drop if no policies passed packet", "all-ipam-pools",
         "{namespace}/knp.default.{name}",
     ),
     "3.30": Release(
-        0x80000, 0x100000, f"Start of tier {TIER}", f"End of tier {TIER}. Drop if no policies passed packet",
+        "3.30", 0x80000, 0x100000, f"Start of tier {TIER}", f"End of tier {TIER}. Drop if no policies passed packet",
         "all-ipam-pools", f"{TIER}/{{namespace}}/knp.default.{{name}}",
     ),
     "3.32": Release(
-        0x80000, 0x100000, f"Start of tier {TIER}", f"End of tier {TIER}. Drop if no policies passed packet",
+        "3.32", 0x80000, 0x100000, f"Start of tier {TIER}", f"End of tier {TIER}. Drop if no policies passed packet",
         "network-ip-pools", "knp/{namespace}/{name}",
     ),
 }  # fmt: skip
 
 
-def key(version: str, policy: NetworkPolicy) -> str:
+def node_release(node: FelixNode) -> Release:
+    """What the Felix of a node writes by."""
+    return RELEASES[node.version]._replace(nftables=node.dataplane == "nftables")
+
+
+def key(release: Release, policy: NetworkPolicy) -> str:
     """A policy's key, of which the names of its chains are made."""
-    return RELEASES[version].key.format(namespace=policy.namespace, name=policy.name)
+    return release.key.format(namespace=policy.namespace, name=policy.name)
 
 
-def comment(version: str, policy: NetworkPolicy, direction: Direction) -> str:
+def comment(release: Release, policy: NetworkPolicy, direction: Direction) -> str:
     """What the first rule of a policy's chain says."""
-    if version == "3.32":
+    if release.version == "3.32":
         return f"KubernetesNetworkPolicy {policy.namespace}/{policy.name} {direction}"
     return f"Policy {policy.namespace}/knp.default.{policy.name} {direction}"
 
 
-def group_words(version: str, policies: list[NetworkPolicy], selector: str, direction: Direction) -> list[str]:
+def group_words(release: Release, policies: list[NetworkPolicy], selector: str, direction: Direction) -> list[str]:
     """What the name of a group of policies is hashed of."""
     bound = "inbound" if direction == "ingress" else "outbound"
-    if version == "3.32":
+    if release.version == "3.32":
         kind = "KubernetesNetworkPolicy"
         ids = [f"{{Name: {one.name}, Namespace: {one.namespace}, Kind: {kind}}}" for one in policies]
         return [selector, bound, str(len(ids)), *ids]

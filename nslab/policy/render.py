@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.policy.in_nft import TABLE
 from nslab.ruletext.ipset import made
 from nslab.ruletext.iptables import saved_text
+from nslab.ruletext.nft import nft_text
 
 if TYPE_CHECKING:
     from nslab.ruletext.items import Items
 
 
 def render(items: Items) -> str:
-    """The input of `ipset restore`, then of `iptables-restore --noflush`, each after a comment with its program."""
+    """The input of each program after a comment with its name: ipset and iptables-restore, or nft."""
+    if ("nft-table", TABLE) in items:
+        return f"# nft -f -\n{nft_text(TABLE, {}, items)}"
     return f"# ipset restore\n{sets_text(items)}\n# iptables-restore --noflush\n{saved_text(items)}"
 
 

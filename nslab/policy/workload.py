@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from nslab.policy import names
-from nslab.policy.policy_chain import group_name
-from nslab.policy.release import ACCEPT, PASS, RELEASES
+from nslab.policy.nft_rule import nft_signed
+from nslab.policy.release import ACCEPT, PASS
 from nslab.policy.rule import (
     ACCEPT as ACCEPT_IT,
 )
@@ -25,28 +25,44 @@ from nslab.policy.rule import (
     ports,
     protocol,
     set_bits,
+    signed,
     state,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from nslab.policy.model import Direction, NetworkPolicy, WorkloadEndpoint
+    from nslab.policy.model import Direction, WorkloadEndpoint
+    from nslab.policy.release import Release
+    from nslab.ruletext.items import Body
 
 VXLAN_PORT = "4789"
 CHAIN: dict[Direction, str] = {"ingress": "cali-tw-", "egress": "cali-fw-"}
 DISPATCH: dict[Direction, str] = {"ingress": "cali-to-wl-dispatch", "egress": "cali-from-wl-dispatch"}
 PROFILE: dict[Direction, str] = {"ingress": "cali-pri-", "egress": "cali-pro-"}
+UNKNOWN_INTERFACE = FelixRule((), DROP, "Unknown interface")
 _ENCAPSULATED = (
     ("VXLAN", (protocol("17"), ports(VXLAN_PORT))),
     ("IPinIP", (protocol("4"),)),
 )
 
 
+@lru_cache(maxsize=4096)
+def workload_body(
+    release: Release, interface: str, direction: Direction, groups: tuple[str, ...], profiles: tuple[str, str]
+) -> Body:
+    """The signed rules of a pod's chain, which most changes leave as they were, on a node of hundreds of pods.
+
+    `groups`: the chains of the policies that isolate it in the direction; none: all may pass.
+    """
+    name, rules = CHAIN[direction] + interface, workload_rules(release, direction, groups, profiles)
+    return nft_signed("filter", f"filter-{name}", rules) if release.nftables else signed(name, rules)
+
+
 def workload_rules(
-    version: str, workload: WorkloadEndpoint, direction: Direction, groups: Sequence[list[NetworkPolicy]]
+    release: Release, direction: Direction, groups: Sequence[str], profiles: Iterable[str]
 ) -> Iterator[FelixRule]:
-    """The rules of a pod's chain. `groups`: the policies that isolate it in the direction; none: all may pass."""
+    """The rules of a pod's chain (see `workload_body`)."""
     yield FelixRule((state("RELATED,ESTABLISHED"),), ACCEPT_IT)
     yield FelixRule((state("INVALID"),), DROP)
     yield FelixRule((), clear_bits(ACCEPT | PASS))
@@ -54,13 +70,13 @@ def workload_rules(
         for name, matches in _ENCAPSULATED:
             yield FelixRule(matches, DROP, f"Drop {name} encapped packets originating in workloads")
     if groups:
-        yield FelixRule((), clear_bits(PASS), RELEASES[version].tier_start)
-        for group in groups:
-            yield FelixRule((lacks(PASS),), jump(group_name(version, group, direction)))
+        yield FelixRule((), clear_bits(PASS), release.tier_start)
+        for chain in groups:
+            yield FelixRule((lacks(PASS),), jump(chain))
             yield FelixRule((has(ACCEPT),), RETURN, "Return if policy accepted")
-        yield FelixRule((lacks(PASS),), DROP, RELEASES[version].tier_end)
-    for profile in profiles(workload):
-        yield FelixRule((), jump(names.chain(PROFILE[direction], profile)))
+        yield FelixRule((lacks(PASS),), DROP, release.tier_end)
+    for profile in profiles:
+        yield FelixRule((), jump(release.chain(PROFILE[direction], profile)))
         yield FelixRule((has(ACCEPT),), RETURN, "Return if profile accepted")
     yield FelixRule((), DROP, "Drop if no profiles matched")
 
@@ -79,7 +95,7 @@ def profile_rule(profile: str, direction: Direction) -> FelixRule:
 def dispatch(interfaces: Sequence[str], direction: Direction) -> Iterator[tuple[str, list[FelixRule]]]:
     """The chains that lead to the pods' chains, by interface: a tree of two levels, so that no list is long."""
     root, ask = DISPATCH[direction], leaves_by if direction == "ingress" else came_by
-    ends = [FelixRule((), DROP, "Unknown interface")]
+    ends = [UNKNOWN_INTERFACE]
     bins: dict[str, list[str]] = {}
     length = len(os.path.commonprefix(interfaces)) + 1  # noqa: RUF071 - names are no paths
     for name in sorted(interfaces):

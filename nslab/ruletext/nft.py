@@ -17,8 +17,8 @@ _SHORT = "reject-chain"
 """A chain that always exists, with one rule."""
 
 
-def nft_text(table: str, old: Items, new: Items, shared: Items, *, narrows: bool = False) -> str:
-    """Input for `nft -f` that turns `old` into `new`. `shared`: the sets and maps that exist for any Services.
+def nft_text(table: str, old: Items, new: Items, shared: Items | None = None, *, narrows: bool = False) -> str:
+    """Input for `nft -f` that turns `old` into `new`. `shared`: kube-proxy's sets and maps for any Services.
 
     The first sync (`old` has no table) flushes an existing table, except its sets with a time-out, so that clients keep
     their endpoints; unused chains stay, empty. `narrows`: this nft reads only the objects that the listings at the end
@@ -31,7 +31,7 @@ def nft_text(table: str, old: Items, new: Items, shared: Items, *, narrows: bool
     gone = {item: body for item, body in old.items() if new.get(item) != body}
     come = {item: body for item, body in new.items() if old.get(item) != body}
     lines = [*_lines(f"ip {table}", gone, come, first=item in come)]
-    if item not in come:
+    if shared is not None and item not in come:
         lines = _short_cut(f"ip {table}", lines, gone, come, shared)
         if narrows and lines and lines[-1].startswith("list map"):
             lines.insert(-1, f"list chain ip {table} {_SHORT}")
@@ -56,7 +56,7 @@ def _lines(place: str, gone: Items, come: Items, *, first: bool) -> Iterator[str
     yield from (f"delete {_kind(item)} {place} {item[1]}" for item in lost if _is_set(item))
     for item, (comment, *_) in come.items():
         if item[0] == "nft-table":
-            yield f'add table {place} {{ comment "{comment}" ; }}'
+            yield f"add table {place}" + (f' {{ comment "{comment}" ; }}' if comment else "")
             yield f"flush table {place}"  # deletes rules only: sets and chains stay
     for item, body in come.items():
         if _is_set(item):

@@ -21,6 +21,8 @@ MOST = 3
 """Of many policies, so many are named."""
 _CHAINS = ("cali-tw-", "cali-fw-", "cali-pi-", "cali-po-", "cali-pri-", "cali-pro-")
 """Felix's chains of a pod, and of a policy."""
+_OF_NFT = "filter-"
+"""What their names begin with in nftables."""
 
 
 def denied(lab: Lab, every: Sequence[Hop], begin: str) -> Iterator[str]:
@@ -28,7 +30,7 @@ def denied(lab: Lab, every: Sequence[Hop], begin: str) -> Iterator[str]:
     last = every[-1] if every else None
     if not last or last.action is not Action.DROP or not last.matches:
         return
-    if not last.matches[-1].chain.startswith(_CHAINS):
+    if not last.matches[-1].chain.removeprefix(_OF_NFT).startswith(_CHAINS):
         return
     hosts = {place.name: place for place in places(lab)}
     target = next((place for place in hosts.values() if place.address == last.header.target), None)

@@ -27,7 +27,7 @@ kind: Lab
 metadata: {name: policies}
 spec:
   networks: {pods: 10.65.0.0/16}
-  cni: {plugin: calico, encapsulation: %s}
+  cni: {plugin: calico, encapsulation: %s, dataplane: %s}
   proxy: {mode: none}
   nodes:
 """
@@ -62,14 +62,14 @@ class Packet(NamedTuple):
     port: int
 
 
-def text(encapsulation: str, *, spread: bool) -> str:
+def text(encapsulation: str, *, spread: bool, dataplane: str = "iptables") -> str:
     """The lab: all pods on one node, or those of each namespace on a node of their own."""
     nodes = dict(zip("xyz", ("0/28", "16/28", "32/28"), strict=True)) if spread else {"x": "0/26"}
     lines = [f"  - {{name: node-{name}, podCIDR: 10.65.0.{cidr}}}\n" for name, cidr in nodes.items()]
     spaces = [f"---\n{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}, labels: {{ns: {name}}}}}}}\n"
               for name in "xyz"]  # fmt: skip
     pods = [_POD % (pod[1], pod[0], pod[1], ip, f"node-{pod[0] if spread else 'x'}") for pod, ip in PODS.items()]
-    return "".join([_HEAD % encapsulation, *lines, *spaces, *pods])
+    return "".join([_HEAD % (encapsulation, dataplane), *lines, *spaces, *pods])
 
 
 class Servers:

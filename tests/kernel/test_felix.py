@@ -5,16 +5,24 @@ from __future__ import annotations
 import os
 import re
 import socket
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.errors import Refused
 from nslab.linux.netns import Namespaces
+from nslab.linux.observe.host import driver, working_iptables
+from nslab.linux.processes.status import read_status
+from nslab.linux.rules import restore
+from nslab.objects.iptables import Chain
 from nslab.objects.names import netns
-from tests.kernel.labkit import OwnLab, kill, nslab
+from nslab.objects.plan import Add
+from tests.kernel.labkit import NSLAB, OwnLab, kill, nslab, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.root
 DENY = """
@@ -31,6 +39,17 @@ apiVersion: v1
 kind: Pod
 metadata: {name: late, labels: {app: late}}
 spec: {nodeName: node1, containers: [{name: c, image: nginx}]}
+"""
+JOB = """
+apiVersion: batch/v1
+kind: Job
+metadata: {name: done}
+spec:
+  template:
+    spec:
+      nodeName: node1
+      restartPolicy: Never
+      containers: [{name: c, image: busybox, command: ["true"]}]
 """
 
 
@@ -101,6 +120,45 @@ def test_without_it_a_policy_is_not_enforced_until_it_is_back(lab: OwnLab) -> No
     assert "+ processes: felix process" in nslab("set", lab.name, "proxy-mode=iptables").stdout
     assert lab.differences() == []
     assert "cali-pi-" in saved(lab, "node1")
+
+
+def test_one_that_comes_back_takes_away_what_it_missed_to_take(lab: OwnLab) -> None:
+    apply(lab, DENY)
+    kill(felixes(lab)["node1"])
+    assert nslab("delete", lab.name, "netpol/deny").returncode == 0
+    assert "cali-pi-" in saved(lab, "node1")
+    lab.up()
+    assert "cali-pi-" not in saved(lab, "node1")
+
+
+def test_a_pod_that_has_ended_has_no_chains(lab: OwnLab) -> None:
+    before = saved(lab, "node1").count(":cali-tw-")
+    apply(lab, JOB)
+    until(lambda: any(pod.get("phase") == "Succeeded" for pod in read_status(lab.name).values()))
+    until(lambda: lab.differences() == [] and saved(lab, "node1").count(":cali-tw-") == before)
+    assert nslab("set", lab.name, "encapsulation=VXLAN").returncode == 0  # nslab itself writes
+    assert (saved(lab, "node1").count(":cali-tw-"), lab.differences()) == (before, [])
+
+
+def test_what_is_applied_is_done_before_it_warns_those_who_may_be_gone(lab: OwnLab, tmp_path: Path) -> None:
+    file = tmp_path / "nobody.yaml"
+    file.write_text(DENY.replace("{}", "{matchLabels: {app: nobody}}"))
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([*NSLAB, "apply", lab.name, "-f", str(file)], stdout=writer, stderr=writer, check=False)
+    os.close(writer)
+    assert done.returncode != 0
+    assert nslab("delete", lab.name, "netpol/deny").returncode == 0
+
+
+def test_a_kernel_without_a_match_is_told_so_in_a_sentence() -> None:
+    if driver("ip_vs"):
+        pytest.skip("this kernel has the match that most lack")
+    rule = "-m ipvs --vport 80 -j DROP"
+    step = Add(Chain(netns("nobody", "n"), "raw", "cali-X", (rule,)))
+    text = f"*raw\n:cali-X - [0:0]\n-A cali-X {rule}\nCOMMIT\n"
+    with Namespaces() as spaces, spaces.throwaway(), pytest.raises(Refused, match="kernel lacks iptables' ipvs; "):
+        restore.iptables(working_iptables(), text, [step])
 
 
 def test_one_that_finds_other_rules_than_it_wrote_writes_all_again(lab: OwnLab) -> None:

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.root
 SPREAD = ["IPIP", "VXLAN", "None"] if SLOW else ["IPIP"]
 """The encapsulations between three nodes."""
+NFTABLES = "nftables"
+PLACES = ["one", *SPREAD, NFTABLES]
+"""All pods on one node, three nodes, and one with Calico's nftables."""
+CASES = [(place, case) for place in PLACES for case in cases()[:: 1 if SLOW else 12 if place == NFTABLES else 5]]
 
 
 def document(case: Case, lab: str) -> str:
@@ -45,19 +49,22 @@ def document(case: Case, lab: str) -> str:
     return lab + "".join(f"---\n{yaml.safe_dump(one)}" for one in case.policies)
 
 
-@pytest.fixture(scope="module", params=["one", *SPREAD])
+@pytest.fixture(scope="module", params=PLACES)
 def nodes(
     request: pytest.FixtureRequest, _module_labs: Callable[[LabRequest], RunningLab]
 ) -> Iterator[tuple[RunningLab, str, Servers]]:
     """A lab, its file without policies, and servers in its pods."""
-    written = text("IPIP", spread=False) if request.param == "one" else text(request.param, spread=True)
+    if request.param in SPREAD:
+        written = text(request.param, spread=True)
+    else:
+        written = text("IPIP", spread=False, dataplane=NFTABLES if request.param == NFTABLES else "iptables")
     lab = _module_labs(LabRequest(written, scope="module"))
     servers = Servers(lab)
     yield lab, written, servers
     servers.close()
 
 
-@pytest.mark.parametrize("case", cases() if SLOW else cases()[::5], ids=lambda case: case.name)
+@pytest.mark.parametrize(("nodes", "case"), CASES, indirect=["nodes"], ids=lambda one: getattr(one, "name", one))
 def test_who_reaches_whom(nodes: tuple[RunningLab, str, Servers], case: Case) -> None:
     lab, written, servers = nodes
     oracle = Oracle(case.policies, namespace_labels())
@@ -129,9 +136,39 @@ def test_what_somebody_takes_from_a_policy_is_mended(open_lab: RunningLab) -> No
     lab = open_lab
     lab.apply(yaml.safe_dump(DENY))
     node = lab.pod("x/a").node
-    rules = lab.sh(node, "iptables-save")
-    chain = next(line.split()[0][1:] for line in rules.splitlines() if line.startswith(":cali-pi-"))
-    lab.sh(node, f"iptables -F {chain}")
-    assert any(f"chain {chain} (table filter)" in line and line.endswith("(Felix's)") for line in lab.diff())
+    if lab.desired.dataplane == NFTABLES:
+        lab.sh(node, "nft flush chain ip calico filter-cali-pi-default/x/knp.default.deny")
+    else:
+        rules = lab.sh(node, "iptables-save")
+        chain = next(line.split()[0][1:] for line in rules.splitlines() if line.startswith(":cali-pi-"))
+        lab.sh(node, f"iptables -F {chain}")
+    (found,) = lab.diff()
+    assert "chain" in found
+    assert "cali-pi-" in found
+    assert found.endswith("(Felix's)")
     lab.mend()
     until(lambda: lab.diff() == [])
+
+
+@pytest.mark.parametrize("nodes", [NFTABLES], indirect=True)
+def test_the_dataplane_changes_while_the_lab_runs(open_lab: RunningLab) -> None:
+    lab = open_lab
+    lab.up(text("IPIP", spread=False) + f"---\n{yaml.safe_dump(DENY)}")
+    node = lab.pod("x/a").node
+    assert "table ip calico" not in lab.sh(node, "nft list tables")
+    assert "cali-pi-" in lab.sh(node, "iptables-save")
+    assert lab.diff() == []
+    lab.delete("networkpolicy/deny", namespace="x")
+    assert "cali-pi-" not in lab.sh(node, "iptables-save")
+    assert lab.diff() == []
+
+
+@pytest.mark.parametrize("nodes", [NFTABLES], indirect=True)
+def test_felix_makes_its_table_anew_if_it_finds_another(open_lab: RunningLab) -> None:
+    lab = open_lab
+    lab.apply(yaml.safe_dump(DENY))
+    node = lab.pod("x/a").node
+    lab.sh(node, "nft flush ruleset; nft add table ip calico; nft add chain ip calico filter-cali-stale")
+    lab.delete("networkpolicy/deny", namespace="x")
+    assert lab.diff() == []
+    assert "stale" not in lab.sh(node, "nft list chains ip")

@@ -118,8 +118,8 @@ def agent(lab: Lab, host: HostFeatures, node: Node) -> Iterator[KernelObject]:
 
 
 def told(lab: Lab) -> dict[str, Any] | None:
-    """The policies, pods and namespaces, and what each Felix is set to."""
-    return document.to_json(cluster(lab), (felix_node(lab, node) for node in lab.nodes))
+    """The policies, pods and namespaces, and what each Felix is set to. The API server knows which pods have ended."""
+    return document.to_json(cluster(lab, ended=True), (felix_node(lab, node) for node in lab.nodes))
 
 
 def allocation(node: Node, _last: IPv4Address | None) -> Iterator[IPv4Address]:

@@ -14,9 +14,10 @@ import socket
 import time
 
 from nslab import rundir, syscall
-from nslab.components.apiserver import records
+from nslab.components.apiserver import records, updates
 from nslab.components.apiserver.watchers import FELIX, KUBE_PROXY, Put, Watcher, failures, late
 from nslab.components.controllers.endpoints import EndpointController
+from nslab.components.controllers.policies import PolicyController
 from nslab.components.runtime.lastwords import last_words
 from nslab.components.runtime.loop import Loop
 from nslab.components.runtime.peers import Peer, serve
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any, Never
 
+    from nslab.components.apiserver.updates import Update
     from nslab.components.runtime.node_context import NodeContext
     from nslab.runtime.marks import Memory
 
@@ -85,21 +87,23 @@ class ControlServer:
         self._prewritten: dict[str, str] = {}
         self._prewritten_at: set[str] = set()
         self._unwritten = False
-        self._policy = ""  # what Felixes are told, as JSON
+        self.policies = PolicyController()
         self._policy_generation = 0
-        self._policy_written = False  # whether the client has written the rules for it
+        self._policy_written_at: set[str] = set()  # nodes whose Felixes take over what the client has written
         self._recall()
         self.socket = serve(loop, f"{run}/{rundir.CONTROL_SOCKET}", self.accept)
 
     def _recall(self) -> None:
         for node, pods in records.read_pods(self._run).items():
             self.controller.status(node, pods)
+            self.policies.status(node, pods)
         kept = records.read_state(self._run)
         if kept:
             # A new range: an acknowledgement for the process before must not count for this one.
             self.generation = (kept["generation"] // RANGE + 1) * RANGE
             self.controller.put(kept["services"], (), whole=True)
-            self._policy = json.dumps(kept["policy"]) if kept.get("policy") else ""
+            if kept.get("policy"):
+                self.policies.put(kept["policy"])
             self._store()
             records.write_records(self._run, self.controller.published.values())
 
@@ -123,10 +127,12 @@ class ControlServer:
                 self.put(peer, **{name: value for name, value in request.items() if name != "op"})
                 return None
             case "status":
+                if self.policies.status(request["node"], request["pods"]):
+                    self._tell(set())
                 self.changed(self.controller.status(request["node"], request["pods"]))
             case "watch":
                 self.watchers[peer] = Watcher(request.get("component", KUBE_PROXY), request["node"], peer)
-                if not self._policy and self.watchers[peer].component == FELIX:
+                if not self.policies.given and self.watchers[peer].component == FELIX:
                     self.watchers[peer].dirty = set()
                 self.push()
                 return None
@@ -135,8 +141,7 @@ class ControlServer:
                 watcher.acked = max(watcher.acked, request["generation"])
                 names = ("generation", "seconds", "error", "refused")
                 watcher.report = {name: request[name] for name in names if name in request}
-                if watcher.component == KUBE_PROXY:
-                    self._prewritten_at.discard(watcher.node)
+                self._written_at(watcher.component).discard(watcher.node)
                 self.push()
                 return {}
             case "get":
@@ -173,15 +178,18 @@ class ControlServer:
         expect: Mapping[str, Iterable[str]] | None = None,
         written: Iterable[str] | None = None,
         policy: Document | None = None,
-        policy_written: bool = False,
+        policy_written: Iterable[str] = (),
     ) -> None:
         """Store Services, and what Felixes are told (`policy`); answer `peer` when the components have followed.
 
         `expect`: see Put. `written`: nodes whose rules the client has written already; their kube-proxies, which are
-        starting, take them over. None: unknown, those of the put before. `policy_written`: Felixes take over, too.
+        starting, take them over. None: unknown, those of the put before. `policy_written`: the same for Felixes, which
+        may be running.
         """
         changed = self.controller.put(services, removed, whole)
-        self._tell(policy, policy_written)
+        if policy is not None and (self.policies.put(policy) or policy_written):
+            # The client may not know yet which pods have ended.
+            self._tell({*policy_written} if self.policies.whole else set())
         if written is not None:
             self._prewritten, self._prewritten_at = dict(self.controller.given), {*written}
         self.holders.discard(peer)
@@ -194,17 +202,18 @@ class ControlServer:
         self._puts.append(Put(peer, self.generation, expect or {}, time.monotonic() + PUT_SECONDS))
         self._answer_by(self._puts[-1].deadline)
 
-    def _tell(self, policy: Document | None, written: bool) -> None:
-        """Have Felixes told, if there is something to tell."""
-        text = json.dumps(policy)
-        if policy is not None and (written or text != self._policy):
-            self._policy, self._policy_written = text, written
-            self._policy_generation += 1
-            for watcher in self._watching(FELIX):
-                watcher.dirty = None
+    def _tell(self, written: set[str]) -> None:
+        """Have Felixes told what is published; those of the nodes `written` take it over."""
+        self._policy_written_at = written
+        self._policy_generation += 1
+        for watcher in self._watching(FELIX):
+            watcher.dirty = None
+
+    def _written_at(self, component: str) -> set[str]:
+        return self._policy_written_at if component == FELIX else self._prewritten_at
 
     def _store(self) -> None:
-        records.write_state(self._run, self.generation, self.controller.given.values(), self._policy)
+        records.write_state(self._run, self.generation, self.controller.given.values(), self.policies.given)
 
     def changed(self, keys: set[str]) -> None:
         """Publish changes of the Services with these keys."""
@@ -226,14 +235,14 @@ class ControlServer:
 
     def push(self) -> None:
         """Send each idle component what has changed for it. Changes while it works are sent together after that."""
-        lines: dict[tuple[str, frozenset[str] | None, bool], tuple[bytes, int, set[str]]] = {}
+        lines: dict[tuple[str, frozenset[str] | None, bool], Update] = {}
         for watcher in list(self.watchers.values()):
             if self.holders or watcher.works or watcher.dirty == set():
                 continue
             if watcher.component == KUBE_PROXY and not self.generation:
                 continue
             what = None if watcher.dirty is None else frozenset(watcher.dirty)
-            key = watcher.component, what, what is None and watcher.node in self._prewritten_at
+            key = watcher.component, what, what is None and watcher.node in self._written_at(watcher.component)
             if key not in lines:
                 lines[key] = self._update(*key)
             line, watcher.sent, dirty = lines[key]
@@ -241,29 +250,13 @@ class ControlServer:
             watcher.peer.send_line(line, go_on=False)
         self.answer_settled()
 
-    def _update(self, component: str, what: frozenset[str] | None, written: bool) -> tuple[bytes, int, set[str]]:
-        """The update for a component, its generation and the keys for the next one."""
+    def _update(self, component: str, what: frozenset[str] | None, written: bool) -> Update:
         if component == FELIX:
-            number, written_too = self._policy_generation, json.dumps(self._policy_written)
-            text = f'{{"generation": {number}, "written": {written_too}, "policy": {self._policy}}}\n'
-            return text.encode(), number, set()
-        return self._take_over() if written else (self._line(what), self.generation, set())
-
-    def _take_over(self) -> tuple[bytes, int, set[str]]:
-        """The update, its generation and the keys for the next one, for a kube-proxy whose rules exist already."""
-        existing, published = self._prewritten, self.controller.published
-        dirty = {key for key in existing.keys() | published.keys() if existing.get(key) != published.get(key)}
-        generation = 0 if dirty else self.generation
-        begin = f'{{"generation": {generation}, "whole": true, "written": true, '
-        return f'{begin}"services": [{", ".join(existing.values())}]}}\n'.encode(), generation, dirty
-
-    def _line(self, what: frozenset[str] | None) -> bytes:
-        published, begin = self.controller.published, f'{{"generation": {self.generation}, '
-        if what is None:
-            return f'{begin}"whole": true, "services": [{", ".join(published.values())}]}}\n'.encode()
-        services = ", ".join(published[key] for key in sorted(what) if key in published)
-        removed = json.dumps(sorted(what - published.keys()))
-        return f'{begin}"services": [{services}], "removed": {removed}}}\n'.encode()
+            return updates.policy(self._policy_generation, self.policies.published, written=written)
+        published = self.controller.published
+        if written:
+            return updates.taken_over(self.generation, self._prewritten, published)
+        return updates.changes(self.generation, published, what)
 
     def answer_settled(self) -> None:
         """Answer the waiting clients whose condition holds or whose time is up."""

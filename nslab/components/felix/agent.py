@@ -108,7 +108,7 @@ class FelixAgent:
         if failure := ran[-1].failure:
             return failure
         old = found.found([one.output for one in ran], new)
-        if not (failure := (yield from self._run(change.commands(old, new, self._iptables)))):
+        if not (failure := (yield from self._run(change.commands(old, new, self._iptables, anew=True)))):
             self._written, self._items = policy, new
         return failure
 

@@ -64,18 +64,18 @@ class ControlClient:
         expect: Mapping[str, Collection[str]] | None = None,
         written: Collection[str] | None = None,
         policy: Mapping[str, Any] | None = None,
-        policy_written: bool = False,
+        policy_written: Collection[str] = (),
     ) -> tuple[tuple[str, str], ...]:
         """Put Services, all of them (`whole`) or some (`removed`: keys), and wait until components have followed.
 
         Waits for the nodes `expect` of each component (kube-proxy, felix), or for all that watch; returns those that
         timed out, (component, node). `written`: nodes that have all these rules already and a kube-proxy that is
         starting; it takes them over, so nobody waits for it. `policy`: what Felixes are told (nslab.policy.document;
-        None: what they were told), and whether all nodes have its rules already.
+        None: what they were told); `policy_written`: nodes that have its rules already, whose Felixes take them over.
         """
         update = {"services": [to_json(service) for service in services], "removed": [*removed], "whole": whole}
         nodes = {component: [*names] for component, names in (expect or {}).items()}
-        known = {"policy": policy, "policy_written": policy_written}
+        known = {"policy": policy, "policy_written": [*policy_written]}
         answer = self._ask({"op": "put", **update, "expect": nodes, "written": written and [*written], **known})
         self.failed = answer.get("failed", {})
         return tuple((component, node) for component, node in answer["late"])

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _LINE = re.compile(r"[Ee]rror (?:occurred at|in) line:? (\d+)|line (\d+)(?: failed|: )")
 _NFT = re.compile(r"^\S+?:(\d+):[\d-]+: Error: (?:Could not process rule: )?(.*)", re.MULTILINE)
+_EXTENSION = re.compile(r"Extension (\S+) revision \d+ not supported")
 _PROGRAM = re.compile(r"^[\w-]+( v[\d.]+)?( \([\w]+\))?: (Error in line \d+: )?")
 
 
@@ -123,6 +124,9 @@ def _committed(lines: Sequence[str]) -> set[str]:
 
 def _reason(stderr: str) -> str:
     """The error of a restore program, without its name and its advice."""
+    if lacking := dict.fromkeys(_EXTENSION.findall(stderr)):
+        which = ", ".join(lacking)
+        return f"this kernel lacks iptables' {which}; `nslab doctor` tells what it has, and `nslab vm` has more"
     lines = [_PROGRAM.sub("", line).strip() for line in stderr.splitlines()]
     return next((line for line in lines if line and not line.startswith(("Error occurred", "Try `"))), "")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from nslab.errors import NslabError
 from nslab.linux.netlink import netfilter
 from nslab.linux.rules import restore
+from nslab.objects.nft_listing import uncounted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -91,7 +92,7 @@ def _saved(text: str, rules: Iterable[ListedRule]) -> dict[tuple[str, int], str]
 def nft_texts(text: str) -> dict[tuple[str, int], str]:
     """The rules in what `nft -a list ruleset` prints."""
     found, table = {}, ""
-    for line in text.splitlines():
+    for line in uncounted(text).splitlines():
         if match := _NFT_TABLE.match(line):
             table = match[2]
         elif match := _NFT_RULE.match(line):

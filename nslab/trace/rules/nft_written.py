@@ -1,6 +1,6 @@
-"""A rule of nft as kube-proxy writes it, as the JSON that `nft -j` would list: what a State has is text (pure).
+"""A rule of nft as kube-proxy or Felix writes it, as the JSON that `nft -j` would list: a State has text (pure).
 
-It knows kube-proxy's words and no more; all others are doubts.
+It knows their words and no more; all others are doubts.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ _TWO_WORDS: Final = {
     ("ip", "saddr"), ("ip", "daddr"), ("ip", "protocol"), ("th", "sport"), ("th", "dport"), ("tcp", "dport"),
     ("udp", "dport"), ("sctp", "dport"),
 }  # fmt: skip
-_OPERATIONS: Final = {"and": "&", "or": "|", "xor": "^"}
-_PLAIN: Final = ("accept", "drop", "return", "notrack", "counter")
+_OPERATIONS: Final = {"and": "&", "or": "|", "xor": "^", "&": "&", "^": "^"}
+_MARKS: Final = (
+    ("mark", "set", "mark"), ("meta", "mark", "set", "meta", "mark"), ("meta", "mark", "set", "mark"),
+)  # fmt: skip
+_PLAIN: Final = ("accept", "drop", "return", "notrack", "counter", "continue")
 
 
 def rule(text: str) -> dict[str, Any]:
@@ -95,9 +98,12 @@ def _statement(reader: _RuleWords) -> Any:
         how, name = reader.next(), reader.next()
         (key,) = reader.braces()
         return {"set": {"op": how, "elem": _expression(_RuleWords(key.split())), "set": name}}
-    if reader.takes("mark", "set", "mark") or reader.takes("meta", "mark", "set", "meta", "mark"):
-        mark = {"meta": {"key": "mark"}}
-        return {"mangle": {"key": mark, "value": {_OPERATIONS[_known(reader.next())]: [mark, int(reader.next(), 0)]}}}
+    if any(reader.takes(*words) for words in _MARKS):
+        mark: dict[str, Any] = {"meta": {"key": "mark"}}
+        value = mark
+        while value is mark or reader.left[:1] == ["^"]:
+            value = {_OPERATIONS[_known(reader.next())]: [value, int(reader.next(), 0)]}
+        return {"mangle": {"key": mark, "value": value}}
     return _match(reader)
 
 
@@ -114,14 +120,14 @@ def _match(reader: _RuleWords) -> Any:
             return {"vmap": {"key": left, "data": reader.next()}}
         pairs = (part.split(" : ") for part in reader.braces())
         return {"vmap": {"key": left, "data": {"set": [[_constant(key), _verdict(to.split())] for key, to in pairs]}}}
-    if reader.left[:1] == ["and"]:
-        reader.next()
+    if reader.takes("and") or reader.takes("&"):
         left = {"&": [left, int(reader.next(), 0)]}
     op = "!=" if reader.takes("!=") else "==" if reader.takes("==") or "ct" not in left else "in"
     if reader.left[:1] == ["{"]:
         right: Any = {"set": [_constant(part) for part in reader.braces()]}
     else:
-        right = _constant(reader.next())
+        words = [_constant(word) for word in reader.next().split(",")]
+        right = words if len(words) > 1 else words[0]
     return {"match": {"op": op, "left": left, "right": right}}
 
 
@@ -141,8 +147,10 @@ def _field(reader: _RuleWords) -> dict[str, Any]:
     if first in ("iifname", "oifname"):
         return {"meta": {"key": first}}
     if first == "fib":
-        flag, result = reader.next(), reader.next()
-        return {"fib": {"result": result, "flags": [flag]}}
+        flags = [reader.next()]
+        while reader.takes("."):
+            flags.append(reader.next())
+        return {"fib": {"result": reader.next(), "flags": flags}}
     if first == "numgen" and reader.takes("random", "mod"):
         return {"numgen": {"mode": "random", "mod": int(reader.next()), "offset": 0}}
     second = reader.next()
@@ -155,7 +163,10 @@ def _constant(text: str) -> Any:
     base, found, length = text.partition("/")
     if found and not text.startswith("@"):
         return {"prefix": {"addr": base, "len": int(length)}}
-    return int(text, 0) if text[:1].isdecimal() and "." not in text else text
+    if not text[:1].isdecimal() or "." in text:
+        return text.strip('"')
+    first, found, last = text.partition("-")
+    return {"range": [int(first), int(last)]} if found else int(text, 0)
 
 
 def _verdict(words: list[str]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from nslab.objects import names
 from nslab.objects.ipset import IpSet, SetMember
 from nslab.objects.iptables import InTable
 from nslab.objects.needs import FULL
+from nslab.objects.nft import NftChain
 from nslab.policy import felix
 from nslab.policy.model import FelixNode, NamedPort, Namespace, WorkloadEndpoint
 from nslab.policy.release import RELEASES
@@ -112,9 +113,21 @@ def test_the_file_names_the_release() -> None:
     assert completed(documents(old), "f").calico_version == "3.28"
 
 
+def test_the_file_names_the_dataplane() -> None:
+    lab = parse((TEXT % "IPIP").replace("plugin: calico", "plugin: calico, dataplane: nftables"), "f")
+    assert (lab.dataplane, completed(documents(lab), "f").dataplane) == ("nftables", "nftables")
+    state = compile_lab(assign_addresses(lab), FULL)
+    assert {obj.table for obj in state if isinstance(obj, NftChain) and obj.by == "Felix"} == {"calico"}
+    assert not [obj for obj in state if isinstance(obj, InTable | IpSet) and obj.by == "Felix"]
+
+
 @pytest.mark.parametrize(
     ("cni", "why"),
     [
+        (
+            "{plugin: flannel, dataplane: nftables}",
+            "f:6:37: flannel has no Calico, and this says where its Felix writes; remove it, or use plugin: calico",
+        ),
         (
             "{plugin: calico, calicoVersion: 3.31}",
             "f:6:40: spec.cni.calicoVersion: unknown value 3.31; did you mean 3.32?",

@@ -460,7 +460,7 @@ def test_a_put_without_policies_leaves_them(desk: Desk) -> None:
 
 def test_a_felix_takes_over_what_is_written(desk: Desk) -> None:
     agent, user = felix(desk), desk.caller()
-    user.say(op="put", policy=POLICY, policy_written=True, expect={"felix": []})
+    user.say(op="put", policy=POLICY, policy_written=["node1"], expect={"felix": []})
     assert agent.heard()[0]["written"]
     assert user.heard()[0]["late"] == []  # nobody is waited for
     # Who comes after a change that it was not there to write has to look.
@@ -480,10 +480,38 @@ def test_a_felix_that_is_late_or_fails_is_named(desk: Desk, monkeypatch: pytest.
 
 
 def test_the_next_process_tells_felixes_what_was_put(desk: Desk) -> None:
-    desk.caller().asks(op="put", policy=POLICY, policy_written=True)
+    desk.caller().asks(op="put", policy=POLICY, policy_written=["node1"])
     desk.again()
     told = felix(desk).heard()[0]
     assert (told["policy"], told["written"]) == (POLICY, False)
+
+
+PODS = {"cluster": {"workloads": [{"namespace": "default", "name": name} for name in "ab"]}, "nodes": {}}
+ENDED, RUNNING = {"ready": False, "phase": "Succeeded"}, {"ready": True, "phase": "Running"}
+
+
+def test_a_pod_that_has_ended_is_no_workload_until_it_runs_again(desk: Desk) -> None:
+    agent, kubelet = felix(desk), desk.caller()
+    desk.caller().say(op="put", policy=PODS)
+    agent.synced(agent.heard()[0]["generation"])
+    for pod, expected in ((RUNNING, []), (ENDED, [["b"]]), (ENDED, []), (RUNNING, [["a", "b"]])):
+        kubelet.asks(op="status", node="node1", pods={"default/a": pod})
+        told = agent.heard()
+        assert [[pod["name"] for pod in one["policy"]["cluster"]["workloads"]] for one in told] == expected
+        for one in told:
+            agent.synced(one["generation"])
+    kubelet.asks(op="status", node="node1", pods={"default/a": ENDED})
+    desk.again()
+    assert len(felix(desk).heard()[0]["policy"]["cluster"]["workloads"]) == 2, "nodes have not written it"
+
+
+def test_one_that_comes_back_or_knows_of_an_end_looks(desk: Desk) -> None:
+    user = desk.caller()
+    user.asks(op="put", policy=PODS, policy_written=["node1"], expect={"felix": []})
+    assert [felix(desk, node).heard()[0]["written"] for node in ("node1", "node2")] == [True, False]
+    user.asks(op="status", node="node1", pods={"default/a": ENDED})
+    user.asks(op="put", policy=PODS, policy_written=["node1"], expect={"felix": []})
+    assert not felix(desk).heard()[0]["written"]
 
 
 def test_policies_are_no_generation_of_services(desk: Desk) -> None:

@@ -112,7 +112,7 @@ table ip kube-proxy {
     chain nat-output {
         type nat hook output priority -100; policy accept;
         jump services
-        counter packets 0 bytes 0 comment "mine"
+        counter packets 7 bytes 420 comment "mine"
     }
 
     chain empty {
@@ -133,7 +133,7 @@ def test_a_listing_is_taken_apart() -> None:
         )),
         Block("chain", "reject-chain", ('comment "helper"',), ("reject",)),
         Block("chain", "nat-output", ("type nat hook output priority -100; policy accept;",),
-              ("jump services", 'counter packets 0 bytes 0 comment "mine"')),
+              ("jump services", 'counter comment "mine"')),
         Block("chain", "empty", (), ()),
     ]  # fmt: skip
 

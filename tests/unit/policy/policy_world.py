@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from policy_oracle import End
 
 from nslab.api.document import Document
+from nslab.compiler.items import objects
 from nslab.lab.policy_views import network_policy, set_defaults
 from nslab.policy import felix
 from nslab.policy.allowed import AllowedConnections, PolicyEnd
@@ -19,6 +20,7 @@ from nslab.policy.model import Cluster, FelixNode, NamedPort, Namespace, Network
 from nslab.policy.render import sets_text
 from nslab.ruletext.iptables import saved_text
 from nslab.trace.rules.evaluate import evaluate
+from nslab.trace.rules.from_state import node_rules
 from nslab.trace.rules.packet import Addresses, HookPacket, Verdict
 from nslab.trace.rules.ruleset import NodeRules, read
 
@@ -72,6 +74,7 @@ class World:
         *,
         spread: bool = False,
         version: str = "3.30",
+        dataplane: str = "iptables",
     ) -> None:
         self.workloads = {
             key: WorkloadEndpoint(
@@ -85,8 +88,12 @@ class World:
         self._allowed = AllowedConnections(cluster)
         self._rules: dict[str, NodeRules] = {}
         for node in {one.node for one in self.workloads.values()}:
-            items = felix.items(cluster, FelixNode(node, ("192.168.59.22",), TUNNEL, version=version))
-            self._rules[node] = read(saved_text(items), sets_text(items))
+            own = FelixNode(node, ("192.168.59.22",), TUNNEL, version=version, dataplane=dataplane)
+            items = felix.items(cluster, own)
+            if dataplane == "nftables":
+                self._rules[node] = node_rules(objects(node, {"Felix": items}))
+            else:
+                self._rules[node] = read(saved_text(items), sets_text(items))
 
     def allows(self, source: str, destination: str, protocol: str, port: int) -> bool:
         """Whether the first packet of a connection passes FORWARD of all nodes on its way; others are outside."""

@@ -129,7 +129,7 @@ def test_names() -> None:
     assert names.named_port_id("all()", "tcp", "serve-80-tcp") == "n:y8TuuFmUHD05e7OHT3RUKn2hUjdTW3uauyD9Sg"
     assert names.chain("cali-pri-", "ksa.kube-system.coredns") == "cali-pri-_u2Tn2rSoAPffvE7JO6"
     assert names.chain("cali-pri-", "kns.default") == "cali-pri-kns.default"
-    assert [names.chain("cali-pi-", release.key(one, WEB)) for one in release.RELEASES] == [
+    assert [names.chain("cali-pi-", release.key(release.RELEASES[one], WEB)) for one in release.RELEASES] == [
         "cali-pi-_2a20BaSPViEz4XFucWR", "cali-pi-_u7u2r6vXacg_5gxJvpo", "cali-pi-knp/default/web",
     ]  # fmt: skip
 
@@ -161,10 +161,11 @@ def test_the_texts_of_selectors() -> None:
 
 def test_neighbours_with_one_selector_are_a_group() -> None:
     stack = [NetworkPolicy("x", f"p8{number}", label("pod", "a"), ()) for number in range(2)]
-    assert group_name("3.30", stack, "ingress") == "cali-gi-f27aWX9dBC-9ilP6Hxtd"
+    assert group_name(release.RELEASES["3.30"], stack, "ingress") == "cali-gi-f27aWX9dBC-9ilP6Hxtd"
     policies = [NetworkPolicy("x", f"p{number}", label("pod", "a"), ()) for number in range(7)]
     lines = [
-        re.sub("cali:.{16}|cali-pi-.*", "", rule) for rule in signed("c", group_rules("3.30", policies, "ingress"))
+        re.sub("cali:.{16}|cali-pi-.*", "", rule)
+        for rule in signed("c", group_rules(release.RELEASES["3.30"], policies, "ingress"))
     ]
     bare, unless = '-m comment --comment "" -j ', '-m comment --comment "" -m mark --mark 0x0/0x30000 -j '
     stop = '-m comment --comment "" -m comment --comment "Return on verdict" -m mark ! --mark 0x0/0x30000 -j RETURN'
@@ -241,13 +242,13 @@ BLOCK = PolicyPeer(block="10.0.0.0/8", excepts=("10.1.0.0/16", "10.2.0.0/16"))
 )  # fmt: skip
 def test_the_rules_of_a_policy(rule: PolicyRule, lines: list[str]) -> None:
     policy = NetworkPolicy("shop", "p", (), (rule,))
-    found = signed("c", policy_rules("3.30", policy, "ingress"))
+    found = signed("c", policy_rules(release.RELEASES["3.30"], policy, "ingress"))
     assert [re.sub('-m comment --comment "[^"]*" ', "", line) for line in found] == lines
     assert [line for line in found if '"Policy shop/knp.default.p ingress"' in line] == [found[0]]
 
 
 def test_a_policy_without_rules_is_a_comment() -> None:
-    (rule,) = signed("c", policy_rules("3.32", NetworkPolicy("shop", "p", (), ()), "egress"))
+    (rule,) = signed("c", policy_rules(release.RELEASES["3.32"], NetworkPolicy("shop", "p", (), ()), "egress"))
     assert rule.endswith(' -m comment --comment "KubernetesNetworkPolicy shop/p egress"')
 
 
@@ -316,7 +317,7 @@ def test_only_a_policys_own_hashes_change_with_it() -> None:
     before = felix.items(CLUSTER, NODE)
     web = pods[0].interface
     changed = {item[2] for item, body in more.items() if before.get(item) != body}
-    group = group_name("3.30", [WEB, xx], "egress")
+    group = group_name(release.RELEASES["3.30"], [WEB, xx], "egress")
     assert changed == {f"cali-fw-{web}", group, names.chain("cali-po-", "default/default/knp.default.xx")}
     old, new = (hashes(items["chain", "filter", f"cali-fw-{web}"]) for items in (before, more))
     assert len([*takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=True))]) == 6

@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 from policy_oracle import End, Oracle
 from policy_world import Case, World, cases, namespace_labels, recorded
 
-from tests.slow import often
+from tests.slow import SLOW, often
 
 PROBES = {f"{protocol[0]}{port}": (protocol, port) for protocol in ("TCP", "UDP") for port in (80, 81)}
 OUTSIDE = "198.51.100.7"
@@ -36,6 +36,15 @@ def test_a_recorded_case(case: Case) -> None:
             assert oracle.allows(case.pods[source], case.pods[destination], protocol, port) == want, asked
             assert world.allows(*asked) == world.intends(*asked) == want, asked
             assert probe != "T80" or wide.allows(*asked) == want, asked
+
+
+@pytest.mark.parametrize("case", cases()[:: 1 if SLOW else 3], ids=lambda case: case.name)
+def test_rules_of_nftables_decide_the_same(case: Case) -> None:
+    world = World(case.policies, case.pods, namespace_labels(), dataplane="nftables")
+    for protocol, port in PROBES.values():
+        for source, destination in permutations(case.pods, 2):
+            asked = (source, destination, protocol, port)
+            assert world.allows(*asked) == world.intends(*asked), asked
 
 
 @pytest.mark.parametrize("version", ["3.28", "3.32"])
