@@ -103,7 +103,9 @@ def test_a_pod_in_its_nodes_network_has_no_policies(file: Path) -> None:
 def test_a_plugin_without_policies_and_a_pod_that_is_not_there_are_a_sentence(file: Path) -> None:
     assert refused(str(file), "wep") == "guarded has no pod wep; did you mean web?"
     file.write_text(LAB.replace("PLUGIN", "kubenet"))
-    assert refused(str(file), "web") == "guarded: kubenet has no NetworkPolicies; plugin: calico enforces them"
+    assert (
+        refused(str(file), "web") == "guarded: kubenet has nothing that enforces NetworkPolicies; plugin: calico does"
+    )
 
 
 def test_a_prediction_names_the_policies_that_have_a_packet_dropped(file: Path) -> None:
