@@ -19,8 +19,9 @@ def policy(
     """Show who may reach a pod and whom it may reach, by the lab's NetworkPolicies.
 
     For each host it shows the declared ports that may be asked, `yes` if policies allow any port, `no` if they allow
-    none, and which policies deny the rest. It reads the policies, not the rules; `probe` sends packets, and `trace`
-    shows the rule that drops one. A lab that is not up needs no root.
+    none, and which policies deny the rest. It reads the policies, neither rules nor routes: a client that may reach a
+    pod may have no way to its address. `probe` sends packets, and `trace` shows the rule that drops one. A lab that is
+    not up needs no root.
 
     Example: nslab policy calico-two-node pod-a
     """

@@ -122,9 +122,32 @@ def _enforces_policies(lab: Lab) -> bool:
     return RULES[lab.plugin].policies and bool(network_policies(lab.others))
 
 
+def _to_a_server(lab: Lab) -> list[str]:
+    """Commands about a pod with a server, and another one that calls it; none without such a pod."""
+    from nslab.api.pod_types import RestartPolicy
+
+    lasting = [pod for pod in lab.pods if pod.restart_policy is RestartPolicy.ALWAYS]
+    # kube-dns has a port, too, but does not serve HTTP.
+    own = [pod for pod in lasting if pod.namespace != "kube-system"]
+    servers = [pod for pod in own if any(container.ports for container in pod.containers)]
+    if not servers:
+        return []
+    apart = ((near, far) for far in servers for near in reversed(lasting) if near.node != far.node)
+    near, far = next(apart, (servers[0], servers[0]))
+    port = next(port.port for container in far.containers for port in container.ports)
+    client, server = pod_host(near.namespace, near.name), pod_host(far.namespace, far.name)
+    url, policed = f"http://{far.assigned}:{port}/hostname", _enforces_policies(lab)
+    # What policies drop has no answer, for which curl would wait for minutes.
+    curl = "curl -sS -m 2" if policed else "curl -s"
+    commands = [
+        fill(f"nslab exec {{}} -- {curl} {{}}", f"{lab.name}/{client}", url),
+        fill("nslab trace {} {} {}", lab.name, client, _service_of(lab, far)),
+    ]
+    return [*commands, fill("nslab policy {} {}", lab.name, server)] if policed and not far.host_network else commands
+
+
 def next_commands(lab: Lab) -> list[str]:
     """Some useful next commands."""
-    from nslab.api.pod_types import RestartPolicy
     from nslab.compiler.networks import network
     from nslab.lab.find import FILE, check_file
     from nslab.linux.netns import folder
@@ -133,25 +156,7 @@ def next_commands(lab: Lab) -> list[str]:
     if goals or network(lab).BY_HAND:
         test = fill("nslab {} {}", "check" if goals else "probe", lab.name)
         return [test, fill("nslab shell {}", f"{lab.name}/{lab.nodes[0].name}"), fill("nslab down {}", lab.name)]
-    commands = [fill("nslab probe {}", lab.name)]
-    lasting = [pod for pod in lab.pods if pod.restart_policy is RestartPolicy.ALWAYS]
-    # kube-dns has a port, too, but does not serve HTTP.
-    own = [pod for pod in lasting if pod.namespace != "kube-system"]
-    servers = [pod for pod in own if any(container.ports for container in pod.containers)]
-    pairs = [(near, far) for far in servers for near in reversed(lasting) if near.node != far.node] or [
-        (pod, pod) for pod in servers
-    ]
-    if pairs:
-        near, far = pairs[0]
-        port = next(port.port for container in far.containers for port in container.ports)
-        host, url = f"{lab.name}/{pod_host(near.namespace, near.name)}", f"http://{far.assigned}:{port}/hostname"
-        commands.append(fill("nslab exec {} -- curl -s {}", host, url))
-        sender = pod_host(near.namespace, near.name)
-        commands.append(fill("nslab trace {} {} {}", lab.name, sender, _service_of(lab, far)))
-        if _enforces_policies(lab):
-            commands.append(fill("nslab policy {} {}", lab.name, pod_host(far.namespace, far.name)))
-    else:
-        commands.append(fill("nslab inspect {}", lab.name))
+    commands = [fill("nslab probe {}", lab.name), *(_to_a_server(lab) or [fill("nslab inspect {}", lab.name)])]
     if lab.bgp:
         commands.append(fill("nslab inspect {} --bgp", f"{lab.name}/{lab.nodes[0].name}"))
     return [*commands, fill("nslab down {}", lab.name)]

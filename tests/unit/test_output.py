@@ -207,6 +207,7 @@ spec: {podSelector: {}}
 def test_the_next_commands_of_up_show_policies_and_bgp_where_there_are_any() -> None:
     text = GUARDED + POD.format("web", "node1", "Always")
     guarded = assign_addresses(parse(text.replace("PLUGIN", "calico, bgp: bird"), "z.yaml"))
+    assert "-- curl -sS -m 2 http://" in next_commands(guarded)[1]
     assert next_commands(guarded)[-3:] == [
         "nslab policy z web",
         "nslab inspect z/node1 --bgp",
