@@ -150,6 +150,8 @@ def start(around: Surroundings, pod: Pod, container: Container) -> Start:
             own[name] = value
     known = services | own if any("$(" in word for word in container.argv) else own
     argv = tuple(expand(word, known) for word in container.argv)
+    if container.standin and not container.standin.ends and pod.host_network:  # its hostname is the node's
+        argv = (argv[0], "--pod", pod.name, *argv[1:])
     return Start(argv, tuple(own.items()), _path(container) + around.link_text(pod))
 
 

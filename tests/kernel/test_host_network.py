@@ -225,6 +225,14 @@ def test_policies_do_not_select_it(own: RunningLab) -> None:
     own.probe()
 
 
+def test_a_stand_in_names_its_pod_and_not_the_node_whose_hostname_it_has(own: RunningLab) -> None:
+    image = "{name: c, image: nginx, ports: [{containerPort: 9090}]}"
+    spec = "hostNetwork: true, terminationGracePeriodSeconds: 0"
+    own.up(TEXT + filled(POD, NAME="proxy", NODE="n1", SPEC=spec, SERVER=image))
+    said = own.sh("client", f"curl -sS -m 5 http://{NODES['n1']}:9090/")
+    assert said.strip() == "pod proxy, container c, image nginx"
+
+
 def test_killed_it_is_restarted_and_its_nodes_process_takes_it_over(own: RunningLab) -> None:
     role = f"{agent(own, 'n3')} container/c"
     before = own.processes()

@@ -1,6 +1,6 @@
 """A stand-in for an image, which nslab does not pull: it answers on the container's declared ports, as agnhost would.
 
-    standin --container NAME --image IMAGE [--tcp PORT] [--udp PORT] [--sctp PORT] [--dns PORT]
+    standin [--pod NAME] --container NAME --image IMAGE [--tcp PORT] [--udp PORT] [--sctp PORT] [--dns PORT]
     standin --exit
 
 HTTP has agnhost's /hostname, /clientip, /echo and /healthz; any other path returns the pod, the container and the
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str], report: int = -1, records: int = -1) -> Never
 
 def _serve(loop: Loop, arguments: Sequence[str], zone: kubedns.RecordsFile) -> bool:
     """Open all ports; return whether the stand-in has nothing to serve and exits (--exit)."""
-    words, who = list(arguments), {"--container": "", "--image": ""}
+    words, who = list(arguments), {"--pod": os.uname().nodename, "--container": "", "--image": ""}
     while words:
         flag = words.pop(0)
         if flag == "--exit":
@@ -70,7 +70,7 @@ def _serve(loop: Loop, arguments: Sequence[str], zone: kubedns.RecordsFile) -> b
         elif flag == "--dns":
             _open_dns(loop, int(value), zone)
         else:
-            _open(loop, flag, int(value), f"container {who['--container']}, image {who['--image']}")
+            _open(loop, flag, int(value), ", ".join(f"{name[2:]} {value}" for name, value in who.items()))
     return False
 
 
@@ -107,7 +107,7 @@ class _Peer(agnhost.HttpPeer):
         if request.path in KNOWN:
             return super().answer(request)
         serving.log(f"GET {request.path}")
-        return 200, f"pod {os.uname().nodename}, {self._who}\n"
+        return 200, f"{self._who}\n"
 
 
 if __name__ == "__main__":
