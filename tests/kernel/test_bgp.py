@@ -180,6 +180,14 @@ def test_its_parent_may_be_killed(mesh: Mesh) -> None:
     assert done.stdout.count("Established") == 2, done.stderr
 
 
+def test_a_pipe_in_the_way_of_its_configuration_holds_nobody_up(mesh: Mesh) -> None:
+    folder = RUN / mesh.name / "nodes/node1/bird"
+    (folder / "bird.conf").write_text("")
+    os.mkfifo(folder / "bird.conf.new")
+    mesh.up()
+    assert mesh.differences() == []
+
+
 def test_a_wrong_autonomous_system_is_seen_on_both_sides_and_mended(mesh: Mesh) -> None:
     edit = "sed -i 's/neighbor 192.168.59.23 as 64512/neighbor 192.168.59.23 as 65000/' /run/bird/bird.conf"
     done = nslab("exec", f"{mesh.name}/node1", "--", "sh", "-c", f"{edit} && birdcl configure")

@@ -99,6 +99,11 @@ def test_a_policy_is_written_by_it_and_goes_with_it(lab: OwnLab) -> None:
     assert {node: _rules(saved(lab, node)) for node in before} == {node: _rules(text) for node, text in before.items()}
 
 
+def test_of_a_long_name_linux_keeps_less_than_felix_writes(lab: OwnLab) -> None:
+    apply(lab, DENY.replace("deny", "a" * 253))
+    assert lab.differences() == []
+
+
 def test_a_pod_that_comes_is_admitted_before_it_is_waited_for(lab: OwnLab) -> None:
     apply(lab, DENY)
     done = nslab("apply", lab.name, "--wait", "-f", "-", input=POD)
