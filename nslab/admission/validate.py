@@ -103,9 +103,9 @@ def settings(found: Documents) -> Iterator[FieldError]:
 
 def _cni_fields(lab: LabDocument) -> Iterator[FieldError]:
     """flannel has a backend, the others have an encapsulation; calico has releases."""
-    for field, what in (("calicoVersion", "names a release of it"), ("dataplane", "says where its Felix writes")):
+    for field, what in (("calicoVersion", "names a release of it"), ("dataplane", "is that of its Felix")):
         if field in lab.cni and not lab.rules.release:
-            text = f"{lab.rules.label} no Calico, and this {what}; remove it, or use plugin: calico"
+            text = f"{lab.rules.label} no Calico, and {field} {what}; remove it, or use plugin: calico"
             yield FieldError(lab.place("cni", field), text)
     if lab.rules.backends and "encapsulation" in lab.cni:
         text = "flannel has no spec.cni.encapsulation; write backend: vxlan, or backend: host-gw"

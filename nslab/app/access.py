@@ -21,7 +21,9 @@ def pod_access(name: str, pod: str) -> PodAccess:
     """The access of a pod (NAME, or NAMESPACE/NAME) of a lab. UsageError if there is none, or no policy counts."""
     lab = desired(name)
     if not RULES[lab.plugin].policies:
-        raise UsageError(f"{lab.name}: {RULES[lab.plugin].label} no NetworkPolicies; plugin: calico enforces them")
+        raise UsageError(
+            f"{lab.name}: {RULES[lab.plugin].label} nothing that enforces NetworkPolicies; plugin: calico does"
+        )
     host = host_of(pod)
     found = find_pod(lab.pods, host)
     if not found:

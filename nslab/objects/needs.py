@@ -106,7 +106,7 @@ PRIMITIVES = (
     Primitive("conntrack", "every NAT", (), ("conntrack -L",)),
     Primitive(
         "nftables nat",
-        "the nftables proxy mode",
+        "proxy mode nftables, Felix with dataplane: nftables",
         (),
         ("nft add table ip t", "nft add chain ip t c { type nat hook postrouting priority 100 ; }"),
         "another proxy mode",

@@ -110,6 +110,7 @@ def test_a_killed_bird_leaves_its_routes_and_its_peers_keep_theirs_for_a_while(m
     kept = mesh.bird_routes("node1")
     kill(bird_of(mesh, "node1"))
     assert mesh.way("node2") == NODE1
+    assert mesh.info("node1") == [f"node1 has no running BIRD; nslab up {mesh.name} starts it"]
     assert "node1 has no BIRD process" in mesh.differences()
     done = nslab("apply", mesh.name, "-f", "-", input=agnhosts({"one": ("one", "node1")}))
     assert "the bird of node1 has not followed" in done.stderr

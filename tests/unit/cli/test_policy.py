@@ -53,6 +53,10 @@ def said(*words: str) -> str:
     return done.output
 
 
+def predicted(*words: str) -> str:
+    return CliRunner().invoke(build(), ["trace", *words, "--predict"]).output
+
+
 def refused(*words: str) -> str:
     done = CliRunner().invoke(build(), ["policy", *words])
     assert isinstance(done.exception, UsageError), done.output
@@ -99,4 +103,12 @@ def test_a_pod_in_its_nodes_network_has_no_policies(file: Path) -> None:
 def test_a_plugin_without_policies_and_a_pod_that_is_not_there_are_a_sentence(file: Path) -> None:
     assert refused(str(file), "wep") == "guarded has no pod wep; did you mean web?"
     file.write_text(LAB.replace("PLUGIN", "kubenet"))
-    assert refused(str(file), "web") == "guarded: kubenet has no NetworkPolicies; plugin: calico enforces them"
+    assert (
+        refused(str(file), "web") == "guarded: kubenet has nothing that enforces NetworkPolicies; plugin: calico does"
+    )
+
+
+def test_a_prediction_names_the_policies_that_have_a_packet_dropped(file: Path) -> None:
+    text = "ingress of web is isolated by default/web, of which none allows it from friend for port 443/TCP"
+    assert predicted(str(file), "friend", "web:443").splitlines()[-1] == text
+    assert "isolated" not in predicted(str(file), "friend", "web:80")

@@ -126,7 +126,7 @@ def test_the_file_names_the_dataplane() -> None:
     [
         (
             "{plugin: flannel, dataplane: nftables}",
-            "f:6:37: flannel has no Calico, and this says where its Felix writes; remove it, or use plugin: calico",
+            "f:6:37: flannel has no Calico, and dataplane is that of its Felix; remove it, or use plugin: calico",
         ),
         (
             "{plugin: calico, calicoVersion: 3.31}",
@@ -134,7 +134,7 @@ def test_the_file_names_the_dataplane() -> None:
         ),
         (
             "{plugin: kubenet, calicoVersion: 3.30}",
-            "f:6:41: kubenet has no Calico, and this names a release of it; remove it, or use plugin: calico",
+            "f:6:41: kubenet has no Calico, and calicoVersion names a release of it; remove it, or use plugin: calico",
         ),
     ],
 )  # fmt: skip
