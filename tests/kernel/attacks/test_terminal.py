@@ -157,7 +157,7 @@ def test_what_stays_behind_writes_no_more_on_the_callers_terminal(
         terminal.output.clear()
         time.sleep(0.3)  # it would write fifteen times
         assert terminal.look() == b""
-    lab.pod("pod").run("pkill", "-f", TROJAN)
+    lab.pod("pod").run("pkill", "-f", TROJAN, check=False)  # it may have ended by itself
 
 
 def test_a_container_on_a_node_network_opens_none_of_the_machines_terminals(lab: RunningLab) -> None:
