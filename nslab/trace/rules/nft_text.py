@@ -21,6 +21,8 @@ def rule_text(statements: Any) -> str:
 
 def _statement(one: Any) -> str:
     match one:
+        case {"match": {"op": op, "left": dict(left), "right": right}} if left.keys() <= {*_OPERATIONS}:
+            return f"{value_text(left)} {op} {_bits(right)}"
         case {"match": {"op": op, "left": left, "right": right}}:
             return " ".join(filter(None, (value_text(left), "" if op in _EXPECTED else str(op), value_text(right))))
         case {"vmap": {"key": key, "data": data}}:
@@ -92,11 +94,16 @@ def _other(value: Any) -> str:
     if isinstance(value, dict) and len(value) == 1:
         ((name, body),) = value.items()
         if name in _OPERATIONS and isinstance(body, list):
-            return f" {name} ".join(map(value_text, body))
+            return f" {name} ".join(map(_bits, body))
         return str(name) if body is None else json.dumps(value, ensure_ascii=False)
     if isinstance(value, list):
         return ",".join(map(value_text, value))
     return str(value) if isinstance(value, int | str) else json.dumps(value, ensure_ascii=False)
+
+
+def _bits(value: Any) -> str:
+    """A number as its bits, as nft has it beside an operation on them."""
+    return f"{value:#x}" if isinstance(value, int) else value_text(value)
 
 
 def _element(element: Any) -> str:
