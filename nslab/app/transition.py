@@ -54,7 +54,7 @@ from nslab.linux.stored_lab import StoredLab
 from nslab.linux.timeouts import scaled
 from nslab.objects.attachment import Attachment
 from nslab.objects.plan import Add, Remove, Replace
-from nslab.objects.process import Control, NodeComponent
+from nslab.objects.process import Bird, Control, NodeComponent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -183,7 +183,7 @@ class Transition:
     def _as_dead(self, drift: Drift) -> Drift:
         """The drift without the start of components that were killed: kubectl starts none."""
         starting = {
-            step.obj.key for step in drift.plan if isinstance(step, Add) and isinstance(step.obj, NodeComponent)
+            step.obj.key for step in drift.plan if isinstance(step, Add) and isinstance(step.obj, NodeComponent | Bird)
         }
         if not starting:
             return drift

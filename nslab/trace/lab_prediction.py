@@ -11,6 +11,7 @@ from nslab.objects.inet import Address
 from nslab.objects.ipvs import Server
 from nslab.objects.links import Bridge, Veth
 from nslab.objects.names import SWITCH, host
+from nslab.objects.process import Bird
 from nslab.objects.routes import Blackhole, Route
 from nslab.objects.tunnels import Ipip, Tun, Vxlan
 from nslab.trace.branch import LO, ended, header_of
@@ -78,6 +79,13 @@ class LabHosts(PredictedHosts):
                 return RouteTaken(error=BLACKHOLE)
             case _:
                 return RouteTaken(error=NO_ROUTE)
+
+    def lost(self, branch: Branch, dev: str, why: str, *, told: bool = False) -> Branch:
+        """Where BIRD runs, what the State has no route for may have one: then the prediction is not sure."""
+        branch = super().lost(branch, dev, why, told=told)
+        if why != NO_ROUTE or not any(isinstance(obj, Bird) for obj in self._net.within[branch.ns]):
+            return branch
+        return changed(branch, chance=None, doubts=(*branch.doubts, "routes that BIRD learned"))
 
     def rules(self, ns: str) -> tuple[NodeRules, Addresses]:
         if ns not in self._rules:

@@ -82,6 +82,7 @@ def test_a_router_of_the_nodes_system_learns_each_block_from_its_node_and_servic
     assert rack.talks("client", "10.103.9.116")
     traced = nslab("trace", rack.name, "client", "web")
     assert "proto bird [BIRD]" in traced.stdout
+    assert "the lab's state predicts" not in traced.stdout
     assert rack.differences() == []
 
 

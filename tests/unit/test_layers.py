@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -150,3 +151,13 @@ def others(path: Path) -> Iterator[str]:
                 continue
         tops = {name.partition(".")[0] for name in dotted}
         yield from tops - {"nslab", "_typeshed"} - sys.stdlib_module_names
+
+
+def test_what_forks_nodes_imports_little() -> None:
+    """Each node's process begins with all that the spawner has imported, and `up` waits until it has."""
+    line = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import nslab.components.runtime.spawner; print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-IS", "-c", line], capture_output=True, text=True, check=True)
+    heavy = {"typing", "dataclasses", "subprocess", "traceback", "asyncio", "ipaddress", "pathlib", "logging", "random"}
+    assert heavy & {*done.stdout.split()} == set()

@@ -11,7 +11,6 @@ import sys
 import time
 
 from nslab.components.runtime.control_client import ControlConnection
-from nslab.components.runtime.programs import Programs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     from nslab.components.runtime.loop import Watches
-    from nslab.components.runtime.programs import Ran
+    from nslab.components.runtime.programs import Programs, Ran
     from nslab.ruletext.items import Items, NodeCommand
 
     Doing: TypeAlias = Generator[Sequence[NodeCommand], list[Ran], str]
@@ -36,7 +35,7 @@ class FelixAgent:
 
     def __init__(self, loop: Watches, run: str, node: str, iptables: str) -> None:
         self._loop, self._node, self._iptables = loop, node, iptables
-        self._programs = Programs(loop)
+        self._programs: Programs | None = None
         self._news: dict[str, Any] | None = None
         self._written: dict[str, Any] | None = None  # the document whose items are in the kernel; None: unknown
         self._items: Items = {}
@@ -48,7 +47,8 @@ class FelixAgent:
         pass
 
     def __exit__(self, *_: object) -> None:
-        self._programs.finish()
+        if self._programs:
+            self._programs.finish()
 
     def hear(self, news: dict[str, Any]) -> None:
         """Handle an update from control: its `policy`, and whether the rules for it are `written`."""
@@ -73,7 +73,14 @@ class FelixAgent:
             self._busy = False
             self._done(news, end.value, round(time.monotonic() - began, 6))
         else:
-            self._programs.run(todo, lambda ran: self._go_on(work, ran, news, began))
+            self._ran_by().run(todo, lambda ran: self._go_on(work, ran, news, began))
+
+    def _ran_by(self) -> Programs:
+        if self._programs is None:
+            from nslab.components.runtime.programs import Programs
+
+            self._programs = Programs(self._loop)
+        return self._programs
 
     def _done(self, news: dict[str, Any], failure: str, seconds: float) -> None:
         self._acknowledge(news["generation"], seconds, failure)

@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 
-from nslab.components.bird import process as bird
 from nslab.components.felix import process as felix
 from nslab.components.kubelet.adopt import wait_exit
 from nslab.components.kubeproxy import process as kubeproxy
@@ -71,6 +70,8 @@ class Daemons:
 
     def start_bird(self, program: str, config: str) -> int:
         """Start BIRD, or have the running one read this configuration; returns the pid."""
+        from nslab.components.bird import process as bird  # memory of each node, needed by few
+
         if pid := self.pids.get("bird", 0):
             bird.configure(self._context, self._children.open(pid), config)
         else:
@@ -82,6 +83,8 @@ class Daemons:
         """Take over components that an earlier process of the node started."""
         self.pids |= pids
         if "bird" in pids:
+            from nslab.components.bird import process as bird
+
             bird.show(self._context)  # this process has a /run of its own
 
     def end(self, role: str) -> None:
