@@ -96,7 +96,8 @@ class Accepted:
         asked = _ASKS.search(self.rule.rule) if self.rule else None
         if not asked:
             return None
-        sets = re.compile(f"--set-xmark {asked[1]}/|meta mark set meta mark \\| {asked[2]}$")
+        bit = asked[1] or asked[2]
+        sets = re.compile(f"--set-xmark {bit}/|meta mark set meta mark \\| {bit}$")
         return next((one for one in reversed(self.visit.matches) if sets.search(one.rule)), None)
 
 
