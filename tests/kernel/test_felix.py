@@ -144,6 +144,19 @@ def test_one_that_comes_back_takes_away_what_it_missed_to_take(lab: OwnLab) -> N
     assert "cali-pi-" not in saved(lab, "node1")
 
 
+def test_a_rule_by_hand_that_keeps_an_old_chain_keeps_no_new_policy_out(lab: OwnLab) -> None:
+    apply(lab, DENY)
+    chain = next(line[1:].split()[0] for line in saved(lab, "node1").splitlines() if line.startswith(":cali-pi-"))
+    lab.sh("node1", f"iptables -A INPUT -j {chain}")
+    done = nslab("delete", lab.name, "netpol/deny")
+    assert (done.returncode, "felix of node1 cannot write its rules" in done.stderr) == (1, True)
+    assert nslab("apply", lab.name, "-f", "-", input=ALLOW).returncode == 1
+    assert not [line for line in lab.differences() if "cali-tw-" in line]
+    lab.sh("node1", f"iptables -D INPUT -j {chain}")
+    until(lambda: chain not in saved(lab, "node1"))
+    assert lab.differences() == []
+
+
 def test_a_pod_that_has_ended_has_no_chains(lab: OwnLab) -> None:
     before = pods_chains(lab)
     apply(lab, JOB)
