@@ -112,3 +112,14 @@ def test_a_prediction_names_the_policies_that_have_a_packet_dropped(file: Path) 
     text = "ingress of web is isolated by default/web, of which none allows it from friend for port 443/TCP"
     assert predicted(str(file), "friend", "web:443").splitlines()[-1] == text
     assert "isolated" not in predicted(str(file), "friend", "web:80")
+
+
+def test_another_node_is_seen_by_the_address_of_its_tunnel(file: Path) -> None:
+    block = "ipBlock: {cidr: 192.168.59.0/24}"
+    text = LAB.replace("podSelector: {matchLabels: {app: friend}}", block)
+    text = text.replace("name: node1}", "name: node1}, {name: node2}")
+    pinned = text.replace("spec: {containers", "spec: {nodeName: node1, containers")
+    for plugin, seen in (("calico", "no"), ("calico, encapsulation: None", "80/TCP")):
+        file.write_text(pinned.replace("PLUGIN", plugin))
+        rows = [line.split() for line in said(str(file), "web").splitlines()]
+        assert [row[1] for row in rows if row[:1] == ["node2"]] == [seen]
