@@ -36,6 +36,10 @@ spec:
 MORE = agnhosts({"more": ("more", "node1")}).replace(
     "labels:", """annotations: {cni.projectcalico.org/ipAddrs: '["20.111.156.70"]'}, labels:"""
 )
+LENT = "20.109.131.10"
+BORROWER = agnhosts({"borrower": ("borrower", "node1")}).replace(
+    "labels:", f"""annotations: {{cni.projectcalico.org/ipAddrs: '["{LENT}"]'}}, labels:"""
+)
 NODE1, FIRST, SECOND = "192.168.59.22", "20.111.156.0/26", "20.111.156.64/26"
 NO_WAY = "has no route to 20.111.156.0/26 (BIRD's)"
 
@@ -143,6 +147,20 @@ def test_a_block_more_is_announced_by_the_running_bird(mesh: Mesh) -> None:
     assert mesh.differences() == []
     assert nslab("delete", mesh.name, "pod", "more", "--now").returncode == 0
     until(lambda: not mesh.way("node2", SECOND))
+    assert mesh.differences() == []
+
+
+def test_a_borrowed_address_is_announced_by_who_has_it_to_its_blocks_owner_too(mesh: Mesh) -> None:
+    done = nslab("apply", mesh.name, "-f", "-", input=BORROWER)
+    assert done.returncode == 0, done.stderr
+    for host in ("node2", "node3"):
+        until(lambda at=host: f"{LENT}/32" in [row["network"] for row in bgp_of(stored_lab(mesh.name), at).routes])
+        mesh.sh(host, f"ip route del {LENT}")
+        until(lambda at=host: mesh.way(at, LENT) == NODE1)
+        assert " 0% packet loss" in mesh.sh(host, f"ping -c 1 -W 2 {LENT}")
+    assert mesh.differences() == []
+    assert nslab("delete", mesh.name, "pod", "borrower", "--now").returncode == 0
+    until(lambda: not mesh.way("node2", LENT) and not mesh.way("node3", LENT))
     assert mesh.differences() == []
 
 
