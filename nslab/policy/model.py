@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 Labels: TypeAlias = "tuple[tuple[str, str], ...]"
 Direction: TypeAlias = Literal["ingress", "egress"]
 DIRECTIONS: tuple[Direction, ...] = ("ingress", "egress")
-DEFAULT_RELEASE, DEFAULT_DATAPLANE = "3.30", "iptables"
+DATAPLANES = ("iptables", "nftables")
+DEFAULT_RELEASE, DEFAULT_DATAPLANE = "3.30", DATAPLANES[0]
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
 """The label that the API server gives each namespace."""
 

@@ -153,7 +153,8 @@ def test_what_somebody_takes_from_a_policy_is_mended(open_lab: RunningLab) -> No
 @pytest.mark.parametrize("nodes", [NFTABLES], indirect=True)
 def test_the_dataplane_changes_while_the_lab_runs(open_lab: RunningLab) -> None:
     lab = open_lab
-    lab.up(text("IPIP", spread=False) + f"---\n{yaml.safe_dump(DENY)}")
+    lab.apply(yaml.safe_dump(DENY))
+    assert lab.set(dataplane="iptables")
     node = lab.pod("x/a").node
     assert "table ip calico" not in lab.sh(node, "nft list tables")
     assert "cali-pi-" in lab.sh(node, "iptables-save")

@@ -34,6 +34,14 @@ def test_a_scheduler_is_ipvs_own() -> None:
     assert with_settings(lab, {"scheduler": "lc", "proxy-mode": "ipvs"}).scheduler == "lc"
 
 
+def test_a_dataplane_is_calicos() -> None:
+    lab = load(LABS / "calico-two-node" / "lab.yaml")
+    assert changed_settings(lab, {"dataplane": "nftables"}) == ["dataplane=nftables (was iptables)"]
+    assert with_settings(lab, {"dataplane": "nftables"}).dataplane == "nftables"
+    with pytest.raises(UsageError, match=r"^plugin kubenet has no dataplane; a dataplane is Calico's$"):
+        with_settings(load(LABS / "kubenet-two-node" / "lab.yaml"), {"dataplane": "nftables"})
+
+
 def test_what_stands_in_the_file_is_changed_there() -> None:
     for name in ("directRouting", "plugin", "dns"):
         text = f"^{name} is no setting of a running lab: change it in the lab file, then nslab up FILE$"
