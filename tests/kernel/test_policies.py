@@ -35,8 +35,9 @@ pytestmark = pytest.mark.root
 SPREAD = ["IPIP", "VXLAN", "None"] if SLOW else ["IPIP"]
 """The encapsulations between three nodes."""
 NFTABLES = "nftables"
-PLACES = ["one", *SPREAD, NFTABLES]
-"""All pods on one node, three nodes, and one with Calico's nftables."""
+NFTABLES_SPREAD = "nftables-IPIP"
+PLACES = ["one", *SPREAD, NFTABLES, *([NFTABLES_SPREAD] if SLOW else [])]
+"""All pods on one node, three nodes, and both with Calico's nftables."""
 CASES = [(place, case) for place in PLACES for case in cases()[:: 1 if SLOW else 12 if place == NFTABLES else 5]]
 
 
@@ -54,10 +55,9 @@ def nodes(
     request: pytest.FixtureRequest, _module_labs: Callable[[LabRequest], RunningLab]
 ) -> Iterator[tuple[RunningLab, str, Servers]]:
     """A lab, its file without policies, and servers in its pods."""
-    if request.param in SPREAD:
-        written = text(request.param, spread=True)
-    else:
-        written = text("IPIP", spread=False, dataplane=NFTABLES if request.param == NFTABLES else "iptables")
+    dataplane, _, rest = request.param.partition("-") if request.param.startswith(NFTABLES) else ("iptables", "", "")
+    mode = rest or request.param
+    written = text(mode if mode in SPREAD else "IPIP", spread=mode in SPREAD, dataplane=dataplane)
     lab = _module_labs(LabRequest(written, scope="module"))
     servers = Servers(lab)
     yield lab, written, servers
