@@ -127,7 +127,8 @@ class FelixNode:
 
     `version`: Calico's, one of nslab.policy.release.RELEASES. `addresses`: the node's own, its tunnel's among them.
     `tunnel`: tunl0, vxlan.calico, or "" for no encapsulation. `tunnel_peers`: whose encapsulated packets it takes.
-    `announced`: the ranges of Services that the nodes announce by BGP. `dataplane`: iptables or nftables.
+    `announced`: the ranges of Services that the nodes announce by BGP. `dataplane`: iptables or nftables. `ipvs`:
+    kube-proxy's mode is ipvs, beside which Felix marks pods' packets (with iptables alone).
     """
 
     name: str
@@ -137,3 +138,4 @@ class FelixNode:
     version: str = DEFAULT_RELEASE
     announced: tuple[str, ...] = ()
     dataplane: str = DEFAULT_DATAPLANE
+    ipvs: bool = False

@@ -42,6 +42,11 @@ class Release(NamedTuple):
         """The bits that base chains clear."""
         return ACCEPT | PASS | self.scratch | self.block
 
+    @property
+    def endpoint_bits(self) -> int:
+        """The bits that number pods beside IPVS: all above the others."""
+        return FELIX_BITS & -(self.block << 1)
+
 
 RELEASES = {
     "3.28": Release(
