@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from nslab.ruletext.items import Body
 
-LONGEST_COMMENT = 256
+LONGEST_COMMENT, KEPT = 256, 255
+"""Characters of a comment: as many as Felix writes, and as many as Linux keeps."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9_ @%+=:,./-]")
 _SOURCE, _DESTINATION, _IN, _OUT, _PROTOCOL, _MODULE = range(6)
 """The order in which iptables-save prints matches; modules stay in their own order."""
@@ -75,13 +76,18 @@ def _spelt(rule: FelixRule) -> tuple[bytes, str, str]:
     The chains of pods have most rules in common, and a node may have a thousand such chains.
     """
     comment = safe_comment(rule.comment)
-    said = [f'-m comment --comment "{comment}"'] if comment else []
+    said = [_commented(comment)] if comment else []
+    kept = [_commented(comment[:KEPT])] if comment else []
     target = [rule.target] if rule.target else []
     text = " ".join([*said, *(part.felix for part in (*rule.matches, *target))])
     first = sorted((part for part in rule.matches if part.place < _MODULE and part.saved), key=lambda part: part.place)
     then = [part for part in rule.matches if part.place == _MODULE]
-    after = [*said, *(part.saved for part in (*then, *target))]
+    after = [*kept, *(part.saved for part in (*then, *target))]
     return text.encode(), "".join(f"{part.saved} " for part in first), "".join(f" {word}" for word in after)
+
+
+def _commented(text: str) -> str:
+    return f'-m comment --comment "{text}"'
 
 
 def _same(text: str, nft: str) -> RulePart:
@@ -163,6 +169,12 @@ def lacks(bits: int) -> RulePart:
 def has_any(bits: int) -> RulePart:
     """One of these bits of the mark is set."""
     return match(f"-m mark ! --mark 0/{bits:#x}", f"-m mark ! --mark 0x0/{bits:#x}", f"meta mark & {bits:#x} != 0")
+
+
+def has_value(value: int, mask: int, *, inverted: bool = False) -> RulePart:
+    """The bits of a mask have a value, or (`inverted`) another one."""
+    negated, compared = ("! ", "!=") if inverted else ("", "==")
+    return _same(f"-m mark {negated}--mark {value:#x}/{mask:#x}", f"meta mark & {mask:#x} {compared} {value:#x}")
 
 
 def match(text: str, saved: str, nft: str) -> RulePart:
