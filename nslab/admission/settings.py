@@ -10,6 +10,7 @@ from nslab.errors import LabFileError, UsageError
 from nslab.lab.network_rules import BACKENDS, RULES, fields
 from nslab.lab.stream import lab_schema
 from nslab.lab.types import Encapsulation, ProxyMode, Scheduler
+from nslab.policy.model import DATAPLANES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +22,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "proxy-mode": tuple(map(str, ProxyMode)),
     "encapsulation": tuple(map(str, Encapsulation)),
     "backend": tuple(BACKENDS[kind]["backend"] for kind in (Encapsulation.VXLAN, Encapsulation.NONE)),
+    "dataplane": DATAPLANES,
     "scheduler": SCHEDULERS,
 }
 
@@ -52,7 +54,10 @@ def with_settings(lab: Lab, settings: Mapping[str, str]) -> Lab:
     mode = ProxyMode(settings.get("proxy-mode", lab.proxy_mode))
     if "scheduler" in settings and mode is not ProxyMode.IPVS:
         raise UsageError(f"a scheduler is IPVS's, and proxy-mode {mode} has none; add proxy-mode={ProxyMode.IPVS}")
-    return _anew(replace(lab, scheduler=settings.get("scheduler", lab.scheduler)), encapsulation, mode)
+    if "dataplane" in settings and not RULES[lab.plugin].release:
+        raise UsageError(f"plugin {lab.plugin} has no dataplane; a dataplane is calico's")
+    own = {name: settings.get(name, getattr(lab, name)) for name in ("scheduler", "dataplane")}
+    return _anew(replace(lab, **own), encapsulation, mode)
 
 
 def _encapsulation(lab: Lab, settings: Mapping[str, str]) -> Encapsulation:
@@ -69,9 +74,10 @@ def _encapsulation(lab: Lab, settings: Mapping[str, str]) -> Encapsulation:
 
 
 def values(lab: Lab) -> dict[str, str]:
-    """The settings of a lab; it has a scheduler in ipvs mode alone."""
+    """The settings of a lab; it has a dataplane with calico alone, and a scheduler in ipvs mode alone."""
     crossing = {name: str(value) for name, value in fields(lab.plugin, lab.encapsulation).items() if name in SETTINGS}
     found = {"proxy-mode": str(lab.proxy_mode), **crossing}
+    found |= {"dataplane": lab.dataplane} if RULES[lab.plugin].release else {}
     return found | ({"scheduler": lab.scheduler} if lab.proxy_mode is ProxyMode.IPVS else {})
 
 

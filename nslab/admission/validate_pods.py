@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from nslab.api.document import Document
     from nslab.api.pod_types import Container, Pod
+    from nslab.lab.lab_document import LabDocument
     from nslab.lab.stream import Documents
 
 SMALLEST = 30
@@ -131,7 +132,7 @@ def placement(found: Documents) -> Iterator[FieldError]:
 
 
 def addresses(found: Documents) -> Iterator[FieldError]:
-    """A pod's address is in its node's podCIDR, not reserved, and unique."""
+    """A pod's address is in its node's podCIDR (or borrowed), not reserved, and unique."""
     lab = found.lab
     rules, cidrs = lab.rules, {node.name: node.pod_cidr for node in lab.nodes}
     back = {cidr: rules.reserved(cidr, lab.encapsulation) for cidr in cidrs.values() if cidr}
@@ -159,25 +160,37 @@ def addresses(found: Documents) -> Iterator[FieldError]:
         address, cidr = pod.requested or pod.assigned, cidrs.get(pod.node)
         if address is None:
             continue
-        if cidr and address not in cidr:
+        lender = _lender(lab, pod) or pod.node
+        if cidr and address not in cidr and lender == pod.node:
             text = f"the address {address} of pod {shown(pod.name)} is outside the podCIDR {cidr} of {shown(pod.node)}"
             yield FieldError(path, text)
-        elif cidr and address in back[cidr]:
-            use = f"on {shown(pod.node)} it is {back[cidr][address]}"
+        elif (held := cidrs.get(lender)) and address in back[held]:
+            use = f"on {shown(lender)} it is {back[held][address]}"
             yield FieldError(path, f"pod {shown(pod.name)} cannot have the address {address}; {use}")
         elif seen.setdefault(address, path) != path:
             yield FieldError(path, f"two pods have the address {address}", first=seen[address])
 
 
+def _lender(lab: LabDocument, pod: Pod) -> str:
+    """The node of whose podCIDR a pod of another node requests an address; "" if it borrows none."""
+    if not (pod.requested and lab.rules.borrows):
+        return ""
+    holders = (one.name for one in lab.nodes if one.pod_cidr and pod.requested in one.pod_cidr)
+    return next((name for name in holders if name != pod.node), "")
+
+
 def enough_room(found: Documents) -> Iterator[FieldError]:
-    """A node has no more pods than its podCIDR has addresses for them."""
-    lab, load = found.lab, Counter(one.view.node for one in found.pods if not one.view.host_network)
+    """A node's podCIDR has addresses for its own pods, without those that borrow one, and for what it lends."""
+    lab, pods = found.lab, [one.view for one in found.pods if not one.view.host_network]
+    lent = Counter(_lender(lab, pod) for pod in pods)
+    load = Counter(pod.node for pod in pods if not _lender(lab, pod))
     for index, node in enumerate(lab.nodes):
         if not node.pod_cidr or not node.name:
             continue
         back, free = lab.rules.reserved(node.pod_cidr, lab.encapsulation), room(lab, node.pod_cidr)
-        if load[node.name] > free and node.pod_cidr.prefixlen <= SMALLEST:
+        if load[node.name] + lent[node.name] > free and node.pod_cidr.prefixlen <= SMALLEST:
             but = f" ({len(back)} of its addresses reserved: {', '.join(back.values())})" if back else ""
-            has = f"{shown(node.name)} has {counted(load[node.name], 'pod')}"
+            lends = f" and lends {counted(lent[node.name], 'address')}" if lent[node.name] else ""
+            has = f"{shown(node.name)} has {counted(load[node.name], 'pod')}{lends}"
             text = f"{has}, and its podCIDR {node.pod_cidr} holds {free}{but}"
             yield FieldError(lab.place("nodes", index, "podCIDR"), text)

@@ -219,7 +219,8 @@ def set_(
     settings: Annotated[
         list[str],
         typer.Argument(
-            metavar="proxy-mode=MODE|encapsulation=KIND|backend=NAME|scheduler=NAME…", autocompletion=complete.settings
+            metavar="proxy-mode=MODE|encapsulation=KIND|dataplane=NAME|backend=NAME|scheduler=NAME…",
+            autocompletion=complete.settings,
         ),
     ],
     output: Output = Format.TABLE,

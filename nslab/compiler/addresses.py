@@ -62,11 +62,17 @@ def tunnel_address(lab: Lab, node: Node) -> IPv4Address | None:
 
 
 def blocks(lab: Lab, node: Node) -> list[IPv4Network]:
-    """The blocks that a node has claimed: its first one, and each in which one of its pods has an address."""
+    """The blocks that a node has claimed: its first one, and each of its podCIDR in which a pod has an address."""
     size = max(CALICO_BLOCK, node.pod_cidr.prefixlen)
-    used = map(address_of, networked(lab, node))
+    used = (address for pod in networked(lab, node) if (address := address_of(pod)) in node.pod_cidr)
     claimed = {IPv4Network((address, size), strict=False) for address in (node.pod_cidr.network_address, *used)}
     return sorted(claimed)
+
+
+def announced(lab: Lab, node: Node) -> list[IPv4Network]:
+    """What a node has other nodes send to it: its blocks, and addresses that it borrows from blocks of theirs (/32)."""
+    addresses = map(address_of, networked(lab, node))
+    return [*blocks(lab, node), *sorted(IPv4Network(one) for one in addresses if one not in node.pod_cidr)]
 
 
 def host_local(network: IPv4Network, last: IPv4Address | None) -> Iterator[IPv4Address]:

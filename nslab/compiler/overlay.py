@@ -44,9 +44,9 @@ _BIRD, _FELIX = "BIRD", "Felix"
 
 
 def overlay(
-    lab: Lab, node: Node, host: HostFeatures, claims: Mapping[str, Sequence[IPv4Network]]
+    lab: Lab, node: Node, host: HostFeatures, ways: Mapping[str, Sequence[IPv4Network]]
 ) -> Iterator[KernelObject]:
-    """The node's tunnel, if there is one, and the routes to the blocks of every other node."""
+    """The node's tunnel, if there is one, and the routes to what every other node announces (`ways`)."""
     match lab.encapsulation:
         case Encapsulation.IPIP | Encapsulation.IPIP_CROSS_SUBNET:
             yield from ipip_device(lab, node, host)
@@ -56,13 +56,13 @@ def overlay(
             pass
     for other in lab.nodes:
         if other != node:
-            yield from way_to(lab, node, other, claims[other.name])
+            yield from way_to(lab, node, other, ways[other.name])
 
 
-def way_to(lab: Lab, node: Node, other: Node, claimed: Sequence[IPv4Network]) -> Iterator[KernelObject]:
-    """Routes to another node's blocks; the device decides whether packets are encapsulated."""
+def way_to(lab: Lab, node: Node, other: Node, announced: Sequence[IPv4Network]) -> Iterator[KernelObject]:
+    """Routes to what another node announces; the device decides whether packets are encapsulated."""
     ns, vxlan, learned = names.netns(lab.name, node.name), lab.encapsulation in VXLAN_MODES, lab.bgp is not None
-    for block in claimed:
+    for block in announced:
         if encapsulated(lab, node, other):
             if vxlan:
                 yield Route(ns, block, VXLAN_DEVICE, tunnel_address(lab, other), onlink=True, by=_FELIX)

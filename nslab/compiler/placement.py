@@ -31,7 +31,7 @@ def assign_addresses(lab: Lab) -> Lab:
     for node in lab.nodes:
         pods = networked(lab, node)
         fixed = {pod: _fixed(lab, pod, node, requested) for pod in pods}
-        free = _free(lab, node, last.get(node.name), {address for address in fixed.values() if address})
+        free = _free(lab, node, last.get(node.name), requested | {*fixed.values()})
         for pod, address in fixed.items():
             if address:
                 chosen[pod.namespace, pod.name] = address
@@ -80,7 +80,7 @@ def adopted(lab: Lab, given: Mapping[str, IPv4Address]) -> Lab:
     return replace(lab, pods=pods)
 
 
-def _free(lab: Lab, node: Node, last: IPv4Address | None, taken: set[IPv4Address]) -> Iterator[IPv4Address]:
+def _free(lab: Lab, node: Node, last: IPv4Address | None, taken: set[IPv4Address | None]) -> Iterator[IPv4Address]:
     """The free addresses of the node, in its allocator's order."""
     order = network(lab).allocation(node, last)
     if not network(lab).REMEMBERS:
@@ -95,5 +95,5 @@ def _released_last(lab: Lab, node: Node, order: Iterator[IPv4Address]) -> Iterat
     return chain((address for address in order if address not in released), released)
 
 
-def _without(order: Iterable[IPv4Address], taken: set[IPv4Address]) -> Iterator[IPv4Address]:
+def _without(order: Iterable[IPv4Address], taken: set[IPv4Address | None]) -> Iterator[IPv4Address]:
     return (address for address in order if address not in taken)

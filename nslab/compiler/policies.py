@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from nslab.compiler.addresses import address_of, tunnel_address
 from nslab.compiler.overlay import IPIP_DEVICE, VXLAN_DEVICE, VXLAN_MODES
 from nslab.lab import policy_views
-from nslab.lab.types import Encapsulation
-from nslab.policy.model import Cluster, FelixNode, NamedPort, WorkloadEndpoint
+from nslab.lab.types import Encapsulation, ProxyMode
+from nslab.policy.model import DEFAULT_DATAPLANE, Cluster, FelixNode, NamedPort, WorkloadEndpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +48,16 @@ def felix_node(lab: Lab, node: Node) -> FelixNode:
     nodes = (str(one.address) for one in lab.nodes if one != node or not vxlan)
     announced = tuple(map(str, lab.bgp.services)) if lab.bgp else ()
     addresses = (own, str(tunnel)) if tunnel else (own,)
-    return FelixNode(node.name, addresses, device, tuple(nodes), lab.calico_version, announced, dataplane=lab.dataplane)
+    return FelixNode(
+        node.name,
+        addresses,
+        device,
+        tuple(nodes),
+        lab.calico_version,
+        announced,
+        lab.dataplane,
+        ipvs=lab.proxy_mode is ProxyMode.IPVS and lab.dataplane == DEFAULT_DATAPLANE,
+    )
 
 
 def _named_ports(pod: Pod) -> Iterator[NamedPort]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Interface, IPv4Network
 from typing import TYPE_CHECKING
 
-from nslab.compiler.addresses import blocks
+from nslab.compiler.addresses import announced
 from nslab.compiler.bgp import one_way
 from nslab.compiler.subnets import egress, gateway, next_hop, subnet_of
 from nslab.objects import names
@@ -125,5 +125,5 @@ def joining(lab: Lab, router: Router) -> Iterator[KernelObject]:
     protocol, learned = ("bird", True) if lab.bgp else ("bgp", False)
     for node in lab.nodes if one_way(lab, router) else ():
         number, via = egress(lab, router, node.address)
-        for block in blocks(lab, node):
+        for block in announced(lab, node):
             yield Route(ns, block, interface(number), via, protocol, by="BGP peering", learned=learned)

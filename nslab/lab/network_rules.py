@@ -42,9 +42,9 @@ class NetworkRules:
     block, the controller manager's --node-cidr-mask-size). `reserved`: the addresses of a podCIDR that no pod can have,
     with the reason. `encapsulation`: its default; NONE: it has no other. `backends`: it has flannel's fields in place
     of `encapsulation`. `subnets`: it routes between nodes in different subnets. `requests`: a pod can request its
-    address. `by_exec`: CNI plugins with a configuration make the network and decide on addresses. `policies`: it
-    enforces NetworkPolicies. `host_ports`: the plugin portmap stands behind it. `bgp`: its nodes can speak BGP.
-    `release`: the release of Calico whose rules a node has by default; "" for none.
+    address. `borrows`: also one of another node's podCIDR. `by_exec`: CNI plugins with a configuration make the network
+    and decide on addresses. `policies`: it enforces NetworkPolicies. `host_ports`: the plugin portmap stands behind it.
+    `bgp`: its nodes can speak BGP. `release`: the release of Calico whose rules a node has by default; "" for none.
     """
 
     label: str
@@ -54,6 +54,7 @@ class NetworkRules:
     backends: bool = False
     subnets: bool = False
     requests: bool = True
+    borrows: bool = False
     by_exec: bool = False
     policies: bool = False
     host_ports: bool = False
@@ -75,6 +76,7 @@ RULES = {
         _of_a_tunnel,
         Encapsulation.IPIP,
         subnets=True,
+        borrows=True,
         policies=True,
         host_ports=True,
         bgp=True,

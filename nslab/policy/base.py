@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.policy import names
+from nslab.policy import endpoint_marks, names
 from nslab.policy.release import ACCEPT as ACCEPT_BIT
 from nslab.policy.release import PASS, node_release
 from nslab.policy.rule import (
@@ -28,7 +28,7 @@ from nslab.policy.rule import (
     set_bits,
     state,
 )
-from nslab.policy.workload import VXLAN_PORT
+from nslab.policy.workload import VXLAN_PORT, WORKLOADS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,6 @@ FIRST = {
 }
 """The built-in chains whose first rule leads to a chain of Felix."""
 HOST_ENDPOINT_ACCEPTED = "Host endpoint policy accepted packet."
-_WORKLOADS = "cali+"
 _UDP_4789 = match(f"--dport {VXLAN_PORT}", f"-m udp --dport {VXLAN_PORT}", f"udp dport {VXLAN_PORT}")
 _NOTRACK = match("--jump NOTRACK", "-j CT --notrack", "notrack")
 _MASQUERADE = jump("MASQUERADE --random-fully")
@@ -108,7 +107,7 @@ def _raw_prerouting(node: FelixNode, release: Release) -> Iterator[FelixRule]:
     """A pod's packet must come from the interface to which the route to its source leads."""
     yield FelixRule((), clear_bits(release.all_bits))
     yield from _untracked(node)
-    yield FelixRule((came_by(_WORKLOADS),), set_bits(release.scratch))
+    yield FelixRule((came_by(WORKLOADS),), set_bits(release.scratch))
     yield FelixRule((has(release.scratch),), jump("cali-rpf-skip"))
     rpfilter = match(
         "-m rpfilter --invert --validmark", "-m rpfilter --validmark --invert", "fib saddr . mark . iif oif 0"
@@ -168,8 +167,8 @@ def _to_host() -> Iterator[FelixRule]:
 def _forward(release: Release) -> Iterator[FelixRule]:
     yield FelixRule((), clear_bits(PASS | release.scratch | release.block))
     yield FelixRule((lacks(ACCEPT_BIT),), jump("cali-from-hep-forward"))
-    yield FelixRule((came_by(_WORKLOADS),), jump("cali-from-wl-dispatch"))
-    yield FelixRule((leaves_by(_WORKLOADS),), jump("cali-to-wl-dispatch"))
+    yield FelixRule((came_by(WORKLOADS),), jump("cali-from-wl-dispatch"))
+    yield FelixRule((leaves_by(WORKLOADS),), jump("cali-to-wl-dispatch"))
     yield FelixRule((), jump("cali-to-hep-forward"))
     yield FelixRule((), jump("cali-cidr-block"))
 
@@ -184,7 +183,9 @@ def _input(node: FelixNode, release: Release) -> Iterator[FelixRule]:
         vxlan, own = (protocol("17"), ports(VXLAN_PORT)), in_set(ALL_VXLAN, "src")
         yield FelixRule((*vxlan, own, _TO_LOCAL), ACCEPT, "Allow IPv4 VXLAN packets from allowed hosts")
         yield FelixRule((*vxlan, _TO_LOCAL), DROP, "Drop IPv4 VXLAN packets from non-allowed hosts")
-    yield FelixRule((came_by(_WORKLOADS),), goto("cali-wl-to-host"))
+    if node.ipvs:
+        yield from endpoint_marks.on_input(release)
+    yield FelixRule((came_by(WORKLOADS),), goto("cali-wl-to-host"))
     yield _ACCEPT_MARKED
     yield FelixRule((), clear_bits(release.all_bits))
     yield FelixRule((), jump("cali-from-host-endpoint"))
@@ -194,7 +195,9 @@ def _input(node: FelixNode, release: Release) -> Iterator[FelixRule]:
 def _output(node: FelixNode, release: Release) -> Iterator[FelixRule]:
     """A node reaches its own pods, whatever their policies say: kubelet must probe them."""
     yield _ACCEPT_MARKED
-    yield FelixRule((leaves_by(_WORKLOADS),), RETURN)
+    if node.ipvs:
+        yield endpoint_marks.on_output(release)
+    yield FelixRule((leaves_by(WORKLOADS),), RETURN)
     if node.tunnel == IPIP:
         ipip = (protocol("4"), in_set(ALL_HOSTS, "dst"), _FROM_LOCAL)
         yield FelixRule(ipip, ACCEPT, "Allow IPIP packets to other Calico hosts")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.policy import base, in_iptables, in_nft, names, selectors
+from nslab.policy import base, endpoint_marks, in_iptables, in_nft, names, selectors
 from nslab.policy.converted import converted
 from nslab.policy.model import DIRECTIONS
 from nslab.policy.policy_chain import chain_name, group_name, group_rules, groups, policy_rules
@@ -45,6 +45,9 @@ def items(cluster: Cluster, node: FelixNode) -> Items:
             body = workload_body(release, pod.interface, direction, _jumps(release, some, direction), profiles(pod))
             found[item] = ("", *body) if release.nftables else body
         found.update(form.dispatched([pod.interface for pod in here], direction))
+    if node.ipvs:
+        marking = endpoint_marks.chains(release, [pod.interface for pod in here])
+        found.update(form.chain("filter", name, rules) for name, rules in marking)
     found.update(form.chain(table, name, rules) for table, name, rules in base.chains(node))
     sets = [*_fixed_sets(cluster, node), *_policy_sets(cluster, policies, here)]
     return {**{key: body for one in sets for key, body in form.ipset(*one).items()}, **found, **form.frame()}

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 Labels: TypeAlias = "tuple[tuple[str, str], ...]"
 Direction: TypeAlias = Literal["ingress", "egress"]
 DIRECTIONS: tuple[Direction, ...] = ("ingress", "egress")
-DEFAULT_RELEASE, DEFAULT_DATAPLANE = "3.30", "iptables"
+DEFAULT_RELEASE, DEFAULT_DATAPLANE, NFTABLES = "3.30", "iptables", "nftables"
+DATAPLANES = (DEFAULT_DATAPLANE, NFTABLES)
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
 """The label that the API server gives each namespace."""
 
@@ -126,7 +127,8 @@ class FelixNode:
 
     `version`: Calico's, one of nslab.policy.release.RELEASES. `addresses`: the node's own, its tunnel's among them.
     `tunnel`: tunl0, vxlan.calico, or "" for no encapsulation. `tunnel_peers`: whose encapsulated packets it takes.
-    `announced`: the ranges of Services that the nodes announce by BGP. `dataplane`: iptables or nftables.
+    `announced`: the ranges of Services that the nodes announce by BGP. `dataplane`: iptables or nftables. `ipvs`:
+    kube-proxy's mode is ipvs, beside which Felix marks pods' packets (with iptables alone).
     """
 
     name: str
@@ -136,3 +138,4 @@ class FelixNode:
     version: str = DEFAULT_RELEASE
     announced: tuple[str, ...] = ()
     dataplane: str = DEFAULT_DATAPLANE
+    ipvs: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from nslab.policy import names
+from nslab.policy.model import NFTABLES
 
 if TYPE_CHECKING:
     from nslab.policy.model import Direction, FelixNode, NetworkPolicy
@@ -41,6 +42,11 @@ class Release(NamedTuple):
         """The bits that base chains clear."""
         return ACCEPT | PASS | self.scratch | self.block
 
+    @property
+    def endpoint_bits(self) -> int:
+        """The bits that number pods beside IPVS: all above the others."""
+        return FELIX_BITS & -(self.block << 1)
+
 
 RELEASES = {
     "3.28": Release(
@@ -60,7 +66,7 @@ RELEASES = {
 
 def node_release(node: FelixNode) -> Release:
     """What the Felix of a node writes by."""
-    return RELEASES[node.version]._replace(nftables=node.dataplane == "nftables")
+    return RELEASES[node.version]._replace(nftables=node.dataplane == NFTABLES)
 
 
 def key(release: Release, policy: NetworkPolicy) -> str:

@@ -171,6 +171,12 @@ def has_any(bits: int) -> RulePart:
     return match(f"-m mark ! --mark 0/{bits:#x}", f"-m mark ! --mark 0x0/{bits:#x}", f"meta mark & {bits:#x} != 0")
 
 
+def has_value(value: int, mask: int, *, inverted: bool = False) -> RulePart:
+    """The bits of a mask have a value, or (`inverted`) another one."""
+    negated, compared = ("! ", "!=") if inverted else ("", "==")
+    return _same(f"-m mark {negated}--mark {value:#x}/{mask:#x}", f"meta mark & {mask:#x} {compared} {value:#x}")
+
+
 def match(text: str, saved: str, nft: str) -> RulePart:
     """Any other match."""
     return RulePart(text, saved, nft=nft)

@@ -30,13 +30,16 @@ from nslab.policy.rule import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from nslab.policy.model import Direction, WorkloadEndpoint
     from nslab.policy.release import Release
+    from nslab.policy.rule import RulePart
     from nslab.ruletext.items import Body
 
 VXLAN_PORT = "4789"
+WORKLOADS = "cali+"
+"""All interfaces of pods."""
 CHAIN: dict[Direction, str] = {"ingress": "cali-tw-", "egress": "cali-fw-"}
 DISPATCH: dict[Direction, str] = {"ingress": "cali-to-wl-dispatch", "egress": "cali-from-wl-dispatch"}
 PROFILE: dict[Direction, str] = {"ingress": "cali-pri-", "egress": "cali-pro-"}
@@ -93,19 +96,34 @@ def profile_rule(profile: str, direction: Direction) -> FelixRule:
 
 
 def dispatch(interfaces: Sequence[str], direction: Direction) -> Iterator[tuple[str, list[FelixRule]]]:
-    """The chains that lead to the pods' chains, by interface: a tree of two levels, so that no list is long."""
-    root, ask = DISPATCH[direction], leaves_by if direction == "ingress" else came_by
-    ends = [UNKNOWN_INTERFACE]
+    """The chains that lead to the pods' chains, by interface: a tree, so that no list is long."""
+    ask, ends = leaves_by if direction == "ingress" else came_by, [UNKNOWN_INTERFACE]
+    return tree(DISPATCH[direction], interfaces, ask, CHAIN[direction], ends, child_ends=ends)
+
+
+def tree(
+    root: str,
+    interfaces: Sequence[str],
+    ask: Callable[[str], RulePart],
+    prefix: str,
+    ends: Sequence[FelixRule],
+    *,
+    child_ends: Sequence[FelixRule],
+) -> Iterator[tuple[str, list[FelixRule]]]:
+    """The chains that lead to a chain of each interface, named `prefix` and the interface: a tree of two levels.
+
+    `ask`: the match of an interface. `ends`, `child_ends`: the last rules of the root, and of its children.
+    """
     bins: dict[str, list[str]] = {}
     length = len(os.path.commonprefix(interfaces)) + 1  # noqa: RUF071 - names are no paths
     for name in sorted(interfaces):
         bins.setdefault(name[:length], []).append(name)
     rules: list[FelixRule] = []
-    for prefix, some in bins.items():
-        to = [FelixRule((ask(name),), goto(CHAIN[direction] + name)) for name in some]
+    for start, some in bins.items():
+        to = [FelixRule((ask(name),), goto(prefix + name)) for name in some]
         if len(to) > 1:
-            child = f"{root}-{prefix[length - 1 :]}"
-            yield child, [*to, *ends]
-            to = [FelixRule((ask(f"{prefix}+"),), goto(child))]
+            child = f"{root}-{start[length - 1 :]}"
+            yield child, [*to, *child_ends]
+            to = [FelixRule((ask(f"{start}+"),), goto(child))]
         rules += to
     yield root, [*rules, *ends]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.compiler.addresses import blocks
+from nslab.compiler.addresses import announced
 from nslab.compiler.subnets import egress
 from nslab.compiler.underlay import interface
 from nslab.dataclass import replace
@@ -38,7 +38,7 @@ def with_learned_routes(lab: Lab, differences: Plan) -> Lab:
 def _knows(lab: Lab, router: Router, routes: Sequence[Route]) -> bool:
     for node in lab.nodes:
         number, via = egress(lab, router, node.address)
-        for block in blocks(lab, node):
+        for block in announced(lab, node):
             # Longest prefix wins.
             found = max((route for route in routes if block.subnet_of(route.to)), key=_length, default=None)
             if found is None or (found.dev, found.via) != (interface(number), via):

@@ -31,7 +31,7 @@ class Enforced:
         self._any = bool(known.policies)
         self._allowed = AllowedConnections(known)
         self._pods = {names.pod_host(one.namespace, one.name): one for one in known.workloads}
-        # IPVS translates on the way into the node, and a proxy process asks itself: policies see another address.
+        # A proxy process asks itself, and beside IPVS Felix's nftables mode has no marks: policies see other addresses.
         self._by_service = lab.proxy_mode not in (ProxyMode.IPVS, ProxyMode.USERSPACE)
 
     def denial(

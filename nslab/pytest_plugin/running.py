@@ -206,7 +206,7 @@ class RunningLab:
         return list(delta(self._up(replace(lab, name=self.name)).plan))
 
     def set(self, **settings: str) -> list[str]:
-        """`nslab set`: `lab.set(proxy_mode="ipvs", scheduler="lc")`; `encapsulation`, `backend`. Returns changes."""
+        """`nslab set`: `lab.set(proxy_mode="ipvs", scheduler="lc")`; `encapsulation` and so on. Returns changes."""
         known = dict(setting(f"{name.replace('_', '-')}={value}") for name, value in settings.items())
         return list(delta(self._change(change.configure, known).drift.plan))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nslab.admission.settings import values
+from nslab.admission.settings import SETTINGS, values
 from nslab.api.words import printable
 from nslab.lab import dump
 from nslab.lab.termination import without_terminating
@@ -53,7 +53,7 @@ def _written(lab: Lab) -> dict[str, Object]:
 def _lab(lab: Lab) -> dict[str, Object]:
     spec = dump.lab_document(lab)["spec"]
     hosts = {f"{kind[:-1]} {one['name']}": one for kind in HOSTS for one in spec.get(kind, ())}
-    cni = {name: value for name, value in spec["cni"].items() if name != "encapsulation"}
+    cni = {name: value for name, value in spec["cni"].items() if name not in SETTINGS}
     return {"lab": {"networks": spec["networks"], "cni": cni, "dns": spec.get("dns", {})}, **hosts}
 
 
@@ -100,8 +100,13 @@ def _fields(value: Any, container: str = "", path: str = "") -> Iterator[tuple[P
         for index, one in enumerate(value):
             name = one.get("name", index) if isinstance(one, dict) else index
             yield from _fields(one, container, f"{path}[{name}]")
-    else:
-        yield (container, path), " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    elif value != []:
+        yield (container, path), " ".join(map(_scalar, value if isinstance(value, list) else [value]))
+
+
+def _scalar(value: Any) -> str:
+    """As YAML has it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _cut(text: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,9 @@ import pytest
 from nslab.app.bgp import bgp_of
 from nslab.errors import Missing, NslabError
 from nslab.linux.bird import find_bird
+from nslab.linux.netns import Namespaces
 from nslab.linux.stored_lab import stored_lab
+from nslab.wire import netlink
 from tests.kernel.labkit import RUN, OwnLab, agnhosts, kill, nslab, until
 from tests.slow import SLOW
 
@@ -36,7 +40,12 @@ spec:
 MORE = agnhosts({"more": ("more", "node1")}).replace(
     "labels:", """annotations: {cni.projectcalico.org/ipAddrs: '["20.111.156.70"]'}, labels:"""
 )
+LENT = "20.109.131.10"
+BORROWER = agnhosts({"borrower": ("borrower", "node1")}).replace(
+    "labels:", f"""annotations: {{cni.projectcalico.org/ipAddrs: '["{LENT}"]'}}, labels:"""
+)
 NODE1, FIRST, SECOND = "192.168.59.22", "20.111.156.0/26", "20.111.156.64/26"
+RTMGRP_IPV4_ROUTE, RTPROT_BIRD = 0x40, 12
 NO_WAY = "has no route to 20.111.156.0/26 (BIRD's)"
 
 
@@ -63,6 +72,15 @@ class Mesh(OwnLab):
         """Wait until all have told each other everything."""
         until(lambda: all(self.info(host) == ["Established"] * 2 for host in NODES), 30)
         until(lambda: all(len(bgp_of(stored_lab(self.name), host).routes) >= 2 for host in NODES))
+
+
+def gone(heard: socket.socket) -> list[int]:
+    """The protocols of the routes that went, by the messages that a socket has got."""
+    found = []
+    with contextlib.suppress(BlockingIOError):
+        while data := heard.recv(1 << 16, socket.MSG_DONTWAIT):
+            found += [body[5] for kind, _, body in netlink.messages(data) if kind == netlink.DELROUTE]
+    return found
 
 
 def bird_of(lab: OwnLab, host: str) -> int:
@@ -110,6 +128,7 @@ def test_a_killed_bird_leaves_its_routes_and_its_peers_keep_theirs_for_a_while(m
     kept = mesh.bird_routes("node1")
     kill(bird_of(mesh, "node1"))
     assert mesh.way("node2") == NODE1
+    assert mesh.info("node1") == [f"node1 has no running BIRD; nslab up {mesh.name} starts it"]
     assert "node1 has no BIRD process" in mesh.differences()
     done = nslab("apply", mesh.name, "-f", "-", input=agnhosts({"one": ("one", "node1")}))
     assert "the bird of node1 has not followed" in done.stderr
@@ -122,6 +141,18 @@ def test_a_killed_bird_leaves_its_routes_and_its_peers_keep_theirs_for_a_while(m
     mesh.established()
     until(lambda: mesh.way("node2") == mesh.way("node3") == NODE1)
     assert mesh.differences() == []
+
+
+def test_one_that_comes_back_takes_over_its_routes_without_a_gap(mesh: Mesh) -> None:
+    kill(bird_of(mesh, "node1"))
+    with Namespaces() as spaces:
+        heard = spaces.route_socket(mesh.ns("node1"))
+        heard.bind((0, RTMGRP_IPV4_ROUTE))
+        mesh.up()
+        mesh.established()
+        assert gone(heard) == []
+        mesh.sh("node1", "ip route del 20.109.131.0/26")
+        assert gone(heard) == [RTPROT_BIRD]
 
 
 def test_a_bird_that_is_told_to_end_takes_leave_of_its_peers(mesh: Mesh) -> None:
@@ -143,6 +174,21 @@ def test_a_block_more_is_announced_by_the_running_bird(mesh: Mesh) -> None:
     assert mesh.differences() == []
     assert nslab("delete", mesh.name, "pod", "more", "--now").returncode == 0
     until(lambda: not mesh.way("node2", SECOND))
+    assert mesh.differences() == []
+
+
+def test_a_borrowed_address_is_announced_by_who_has_it_to_its_blocks_owner_too(mesh: Mesh) -> None:
+    done = nslab("apply", mesh.name, "-f", "-", input=BORROWER)
+    assert done.returncode == 0, done.stderr
+    others = ("node2", "node3")
+    for host in others:
+        until(lambda at=host: f"{LENT}/32" in [row["network"] for row in bgp_of(stored_lab(mesh.name), at).routes])
+        mesh.sh(host, f"ip route del {LENT}")
+    until(lambda: [mesh.way(host, LENT) for host in others] == [NODE1] * 2)
+    assert all(" 0% packet loss" in mesh.sh(host, f"ping -c 1 -W 2 {LENT}") for host in others)
+    assert mesh.differences() == []
+    assert nslab("delete", mesh.name, "pod", "borrower", "--now").returncode == 0
+    until(lambda: not any(mesh.way(host, LENT) for host in others))
     assert mesh.differences() == []
 
 

@@ -6,7 +6,7 @@ import json
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import TYPE_CHECKING, Any
 
-from nslab.compiler.addresses import address_of, blocks, networked, pod_mac, pod_netns, tunnel_address
+from nslab.compiler.addresses import address_of, announced, blocks, networked, pod_mac, pod_netns, tunnel_address
 from nslab.compiler.bgp import birds, speakers
 from nslab.compiler.networks import whole
 from nslab.compiler.overlay import IPIP_DEVICE, TUNNEL_MTU, VXLAN_DEVICE, VXLAN_MODES, overlay
@@ -48,14 +48,14 @@ WIRED_BY = ""
 
 def objects(lab: Lab, host: HostFeatures) -> Iterator[KernelObject]:
     """The pod network as Calico makes it, node by node."""
-    claims = {node.name: blocks(lab, node) for node in lab.nodes}
+    ways = {node.name: announced(lab, node) for node in lab.nodes}
     for node in lab.nodes:
         yield from router(lab, node, host)
         for pod in networked(lab, node):
             yield from wired(lab, node, pod)
             yield from routed(lab, node, pod)
-        yield from overlay(lab, node, host, claims)
-        yield from own_blocks(lab, node, claims[node.name])
+        yield from overlay(lab, node, host, ways)
+        yield from own_blocks(lab, node, blocks(lab, node))
         yield from host_ports(lab, node, CNI_NETWORK, 32)
     yield from birds(lab, host)
 
@@ -114,7 +114,8 @@ def agent_rules(lab: Lab) -> Mapping[str, Items]:
 def agent(lab: Lab, host: HostFeatures, node: Node) -> Iterator[KernelObject]:
     """Felix."""
     ns = names.netns(lab.name, node.name)
-    yield Felix(ns, ns, json.dumps({"node": node.name, "iptables": host.iptables}), by=_FELIX)
+    settings = {"node": node.name, "dataplane": lab.dataplane, "iptables": host.iptables}
+    yield Felix(ns, ns, json.dumps(settings), by=_FELIX)
 
 
 def told(lab: Lab) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 import pytest
 
 from nslab.api.pod_types import Pod
-from nslab.compiler.addresses import blocks, tunnel_address
+from nslab.compiler.addresses import announced, blocks, tunnel_address
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import UsageError
 from nslab.lab.types import Encapsulation, Lab, Networks, Node, Plugin, ProxyMode
@@ -113,3 +113,14 @@ def test_a_node_claims_its_first_block_and_those_that_it_uses() -> None:
     assert blocks(used, wide) == [IPv4Network("20.111.156.0/26"), IPv4Network("20.111.156.192/26")]
     narrow = Node("node1", IPv4Address("192.168.59.22"), IPv4Network("20.111.156.0/28"))
     assert blocks(replace(lab, nodes=(narrow,)), narrow) == [IPv4Network("20.111.156.0/28")]
+
+
+def test_a_node_lends_what_another_nodes_pod_asks_for_and_gives_it_to_no_pod_of_its_own() -> None:
+    other = Node("node2", IPv4Address("192.168.59.23"), IPv4Network("20.109.131.0/26"))
+    lab = replace(CALICO, nodes=(*CALICO.nodes, other))
+    borrower = Pod("b", "node2", (), requested=IPv4Address("20.111.156.1"))
+    lent = assign_addresses(replace(lab, pods=(*with_pods(lab, "a").pods, borrower)))
+    assert addresses(lent) == {"a": "2", "b": "1"}
+    assert announced(lent, lab.nodes[0]) == [IPv4Network("20.111.156.0/26")]
+    assert blocks(lent, other) == [IPv4Network("20.109.131.0/26")]
+    assert announced(lent, other) == [IPv4Network("20.109.131.0/26"), IPv4Network("20.111.156.1")]

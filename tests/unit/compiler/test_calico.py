@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,18 @@ def lab(encapsulation: str = "IPIP") -> Lab:
     return assign_addresses(replace(load(FILE), encapsulation=Encapsulation(encapsulation)))
 
 
-def lines(machine: str, like: str, encapsulation: str = "IPIP", host: HostFeatures | None = None) -> list[str]:
+def borrowing(encapsulation: str) -> Lab:
+    """The lab in which pod-d of node2 has borrowed an address of node1's block."""
+    found = lab(encapsulation)
+    lent = IPv4Address("20.111.156.40")
+    return replace(found, pods=tuple(replace(pod, assigned=lent) if pod.name == "pod-d" else pod for pod in found.pods))
+
+
+def lines(
+    machine: str, like: str, encapsulation: str = "IPIP", host: HostFeatures | None = None, of: Lab | None = None
+) -> list[str]:
     """What is typed for one machine that looks like a pattern, without the namespace."""
-    plan = diff((), compile_lab(lab(encapsulation), host or HostFeatures()))
+    plan = diff((), compile_lab(of or lab(encapsulation), host or HostFeatures()))
     ns = names.netns("calico-two-node", machine)
     output = [line for step in plan if step.obj.ns == ns for line in commands(step)]
     short = [line.replace(f" -n {ns}", "").replace(f"ip netns exec {ns} ", "") for line in output]
@@ -80,6 +90,21 @@ WAYS = {
 @pytest.mark.parametrize("encapsulation", WAYS)
 def test_the_way_to_the_other_nodes_block(encapsulation: str) -> None:
     assert lines("node1", "route add 20.109", encapsulation) == WAYS[encapsulation]
+
+
+@pytest.mark.parametrize("encapsulation", WAYS)
+def test_the_way_to_a_borrowed_address(encapsulation: str) -> None:
+    """A /32 to the pod's node, also on the node whose block it is of; that block stays its own."""
+    lent = borrowing(encapsulation)
+    writer = "80" if encapsulation.startswith("VXLAN") else "bird"
+    towards_node2 = [line.replace("20.109.131.0/26", "20.111.156.40") for line in WAYS[encapsulation]]
+    assert lines("node1", r"route add (blackhole|.*(\.40|/26) )", of=lent) == [
+        *WAYS[encapsulation], *towards_node2, f"ip route add blackhole 20.111.156.0/26 proto {writer}"
+    ]  # fmt: skip
+    assert lines("node2", r"route add .*20\.111\.156\.40", of=lent) == [
+        f"ip route add 20.111.156.40 dev {D} scope link"
+    ]
+    assert lines("node2", "blackhole", of=lent) == [f"ip route add blackhole 20.109.131.0/26 proto {writer}"]
 
 
 @pytest.mark.parametrize(("encapsulation", "writer"), [("IPIP", "bird"), ("None", "bird"), ("VXLAN", "80")])

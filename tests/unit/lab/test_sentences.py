@@ -120,6 +120,12 @@ def test_a_pod_cidr_has_so_many_addresses() -> None:
     tunnel = " (1 of its addresses reserved: the tunnel's address)"
     assert of(calico, 3) == ""
     assert of(calico, 4) == too_many.format("4 pods,", 3) + tunnel
+    asks = "name: p9, annotations: {cni.projectcalico.org/ipAddrs: '[\"ASKED\"]'}"
+    borrower = POD.format(9).replace("name: p9", asks)
+    assert of(calico + borrower.replace("ASKED", "20.109.131.9"), 3) == ""
+    lent = borrower.replace("node1", "node2").replace("ASKED", "20.111.156.2")
+    assert of(calico + lent, 2) == ""
+    assert of(calico + lent, 3) == too_many.format("3 pods and lends 1 address,", 3) + tunnel
     flat = calico.replace("IPIP", "None")
     assert of(flat, 4) == ""
     assert of(flat, 5) == too_many.format("5 pods,", 4)

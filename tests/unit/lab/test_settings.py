@@ -34,6 +34,17 @@ def test_a_scheduler_is_ipvs_own() -> None:
     assert with_settings(lab, {"scheduler": "lc", "proxy-mode": "ipvs"}).scheduler == "lc"
 
 
+def test_a_dataplane_is_calicos() -> None:
+    lab = load(LABS / "calico-two-node" / "lab.yaml")
+    assert changed_settings(lab, {"dataplane": "nftables"}) == ["dataplane=nftables (was iptables)"]
+    changed = with_settings(lab, {"dataplane": "nftables"})
+    assert (changed.dataplane, with_settings(changed, {}).dataplane) == ("nftables", "nftables")
+    with pytest.raises(UsageError, match=r"^plugin kubenet has no dataplane; a dataplane is calico's$"):
+        with_settings(load(LABS / "kubenet-two-node" / "lab.yaml"), {"dataplane": "nftables"})
+    with pytest.raises(UsageError, match=r"^Calico's dataplane nftables does not go with proxy mode ipvs; "):
+        with_settings(lab, {"dataplane": "nftables", "proxy-mode": "ipvs"})
+
+
 def test_what_stands_in_the_file_is_changed_there() -> None:
     for name in ("directRouting", "plugin", "dns"):
         text = f"^{name} is no setting of a running lab: change it in the lab file, then nslab up FILE$"

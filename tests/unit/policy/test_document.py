@@ -17,7 +17,7 @@ from nslab.dataclass import replace
 from nslab.policy.document import from_json, to_json
 from nslab.policy.model import Cluster, FelixNode, NamedPort, Namespace, WorkloadEndpoint
 
-NODE = FelixNode("node1", ("192.168.59.22", "20.111.156.0"), "tunl0", ("192.168.59.23",), "3.28")
+NODE = FelixNode("node1", ("192.168.59.22", "20.111.156.0"), "tunl0", ("192.168.59.23",), "3.28", ipvs=True)
 POD = WorkloadEndpoint("x", "a", "20.96.0.2", "node1", (("pod", "a"),), "robot", (NamedPort("web", 80, "UDP"),))
 
 
