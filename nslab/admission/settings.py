@@ -22,8 +22,8 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "proxy-mode": tuple(map(str, ProxyMode)),
     "encapsulation": tuple(map(str, Encapsulation)),
     "backend": tuple(BACKENDS[kind]["backend"] for kind in (Encapsulation.VXLAN, Encapsulation.NONE)),
-    "scheduler": SCHEDULERS,
     "dataplane": DATAPLANES,
+    "scheduler": SCHEDULERS,
 }
 
 
@@ -54,11 +54,10 @@ def with_settings(lab: Lab, settings: Mapping[str, str]) -> Lab:
     mode = ProxyMode(settings.get("proxy-mode", lab.proxy_mode))
     if "scheduler" in settings and mode is not ProxyMode.IPVS:
         raise UsageError(f"a scheduler is IPVS's, and proxy-mode {mode} has none; add proxy-mode={ProxyMode.IPVS}")
-    if "dataplane" in settings and not RULES[lab.plugin].policies:
-        raise UsageError(f"plugin {lab.plugin} has no dataplane; a dataplane is Calico's")
-    dataplane = settings.get("dataplane", lab.dataplane)
-    changed = replace(lab, scheduler=settings.get("scheduler", lab.scheduler), dataplane=dataplane)
-    return _anew(changed, encapsulation, mode)
+    if "dataplane" in settings and not RULES[lab.plugin].release:
+        raise UsageError(f"plugin {lab.plugin} has no dataplane; a dataplane is calico's")
+    own = {name: settings.get(name, getattr(lab, name)) for name in ("scheduler", "dataplane")}
+    return _anew(replace(lab, **own), encapsulation, mode)
 
 
 def _encapsulation(lab: Lab, settings: Mapping[str, str]) -> Encapsulation:
@@ -75,11 +74,11 @@ def _encapsulation(lab: Lab, settings: Mapping[str, str]) -> Encapsulation:
 
 
 def values(lab: Lab) -> dict[str, str]:
-    """The settings of a lab; it has a scheduler in ipvs mode alone, and a dataplane with Calico."""
+    """The settings of a lab; it has a dataplane with calico alone, and a scheduler in ipvs mode alone."""
     crossing = {name: str(value) for name, value in fields(lab.plugin, lab.encapsulation).items() if name in SETTINGS}
     found = {"proxy-mode": str(lab.proxy_mode), **crossing}
-    found |= {"scheduler": lab.scheduler} if lab.proxy_mode is ProxyMode.IPVS else {}
-    return found | ({"dataplane": lab.dataplane} if RULES[lab.plugin].policies else {})
+    found |= {"dataplane": lab.dataplane} if RULES[lab.plugin].release else {}
+    return found | ({"scheduler": lab.scheduler} if lab.proxy_mode is ProxyMode.IPVS else {})
 
 
 def changed_settings(lab: Lab, wanted: Mapping[str, str]) -> list[str]:

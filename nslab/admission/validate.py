@@ -25,7 +25,8 @@ from nslab.api.words import shown
 from nslab.errors import FieldError, FieldPath
 from nslab.lab import plugins
 from nslab.lab.stream import Documents
-from nslab.lab.types import Encapsulation
+from nslab.lab.types import Encapsulation, ProxyMode
+from nslab.policy.model import NFTABLES
 
 if TYPE_CHECKING:
     from nslab.lab.lab_document import LabDocument
@@ -102,11 +103,14 @@ def settings(found: Documents) -> Iterator[FieldError]:
 
 
 def _cni_fields(lab: LabDocument) -> Iterator[FieldError]:
-    """flannel has a backend, the others have an encapsulation; calico has releases."""
-    for field, what in (("calicoVersion", "names a release of it"), ("dataplane", "says where its Felix writes")):
+    """flannel has a backend, the others have an encapsulation; calico has releases and dataplanes."""
+    for field, what in (("calicoVersion", "names a release of it"), ("dataplane", "is that of its Felix")):
         if field in lab.cni and not lab.rules.release:
-            text = f"{lab.rules.label} no Calico, and this {what}; remove it, or use plugin: calico"
+            text = f"{lab.rules.label} no Calico, and {field} {what}; remove it, or use plugin: calico"
             yield FieldError(lab.place("cni", field), text)
+    if lab.cni.get("dataplane") == NFTABLES and lab.proxy_mode is ProxyMode.IPVS:
+        text = "Calico's dataplane nftables does not go with proxy mode ipvs; write dataplane: iptables"
+        yield FieldError(lab.place("cni", "dataplane"), text)
     if lab.rules.backends and "encapsulation" in lab.cni:
         text = "flannel has no spec.cni.encapsulation; write backend: vxlan, or backend: host-gw"
         yield FieldError(lab.place("cni", "encapsulation"), text)

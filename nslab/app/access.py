@@ -9,6 +9,7 @@ from nslab.app.desired import desired
 from nslab.app.inside import find_pod
 from nslab.errors import UsageError
 from nslab.lab.network_rules import RULES
+from nslab.linux.observe.host import likely_host
 from nslab.objects.names import host_of, pod_host
 from nslab.probes.access import access
 from nslab.trace.endpoints import way_on
@@ -21,7 +22,9 @@ def pod_access(name: str, pod: str) -> PodAccess:
     """The access of a pod (NAME, or NAMESPACE/NAME) of a lab. UsageError if there is none, or no policy counts."""
     lab = desired(name)
     if not RULES[lab.plugin].policies:
-        raise UsageError(f"{lab.name}: {RULES[lab.plugin].label} no NetworkPolicies; plugin: calico enforces them")
+        raise UsageError(
+            f"{lab.name}: {RULES[lab.plugin].label} nothing that enforces NetworkPolicies; plugin: calico does"
+        )
     host = host_of(pod)
     found = find_pod(lab.pods, host)
     if not found:
@@ -29,4 +32,4 @@ def pod_access(name: str, pod: str) -> PodAccess:
         raise UsageError(f"{lab.name} has no pod {shown(pod)}{way_on(host, known)}")
     if found.host_network:
         raise UsageError(f"pod {shown(pod)} has its node's network (hostNetwork), to which no NetworkPolicy applies")
-    return access(lab, host)
+    return access(lab, likely_host(), host)

@@ -14,22 +14,27 @@ if TYPE_CHECKING:
     from nslab.api.values import Source
 
 
-def felix_text(sources: Sequence[Source], file: str, name: str, version: str | None) -> str:
-    """The chains and sets of node `name`, for manifests or a lab file. `file`: their name. `version`: not the file's.
+def felix_text(
+    sources: Sequence[Source], file: str, name: str, version: str | None, dataplane: str | None = None
+) -> str:
+    """The chains and sets of node `name`, for manifests or a lab file. `file`: their name.
 
-    Raises LabFileError and UsageError.
+    `version`, `dataplane`: Felix's, not the file's. Raises LabFileError and UsageError.
     """
     from nslab.admission.load import load_sources
     from nslab.compiler.placement import assign_addresses
     from nslab.compiler.policies import cluster, felix_node
     from nslab.policy import felix
+    from nslab.policy.model import DATAPLANES
     from nslab.policy.release import RELEASES
     from nslab.policy.render import render
 
     if version is not None and version not in RELEASES:
         raise UsageError(f"--calico-version is one of {', '.join(RELEASES)}, not {version!r}")
+    if dataplane is not None and dataplane not in DATAPLANES:
+        raise UsageError(f"--dataplane is one of {', '.join(DATAPLANES)}, not {dataplane!r}")
     lab = assign_addresses(load_sources(sources, file))
-    lab = replace(lab, calico_version=version or lab.calico_version)
+    lab = replace(lab, calico_version=version or lab.calico_version, dataplane=dataplane or lab.dataplane)
     if not RULES[lab.plugin].policies:
         raise UsageError(f"{file}: {RULES[lab.plugin].label} no Felix, which is a part of calico")
     for node in lab.nodes:

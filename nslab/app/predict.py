@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from nslab.app.desired import desired
 from nslab.compiler import compile_lab
 from nslab.compiler.networks import network
+from nslab.dataclass import replace
 from nslab.errors import UsageError
 from nslab.lab.types import ProxyMode
 from nslab.linux.observe.host import likely_host
 from nslab.objects.names import netns
 from nslab.trace.authors import Authors
+from nslab.trace.denied import denied
 from nslab.trace.endpoints import named_service, sized, source, target
 from nslab.trace.hops import Journey
 from nslab.trace.lab_prediction import LabPredictor
@@ -34,7 +36,8 @@ def predict(name: str, sender: str, to: str, kind: Kind | None = None, size: int
         text = f"no state has the way of {lab.name}'s pods, which is made {by if by.startswith('by ') else f'by {by}'}"
         raise UsageError(f"{text}; without --predict a real packet shows it")
     begin, aim = source(lab, sender), named_service(lab, sized(target(lab, to, kind), size), kind)
-    return journeys(predictor(lab, compile_lab(lab, likely_host())), lab.name, begin, aim)
+    found = journeys(predictor(lab, compile_lab(lab, likely_host())), lab.name, begin, aim)
+    return [replace(one, notes=(*one.notes, *denied(lab, one.hops, begin))) for one in found]
 
 
 def made_besides(lab: Lab) -> str:

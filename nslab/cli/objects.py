@@ -219,7 +219,7 @@ def set_(
     settings: Annotated[
         list[str],
         typer.Argument(
-            metavar="proxy-mode=MODE|encapsulation=KIND|backend=NAME|dataplane=NAME|scheduler=NAME…",
+            metavar="proxy-mode=MODE|encapsulation=KIND|dataplane=NAME|backend=NAME|scheduler=NAME…",
             autocompletion=complete.settings,
         ),
     ],

@@ -30,6 +30,9 @@ Policy = Annotated[bool, typer.Option("--policy", help="What Calico's Felix writ
 CalicoVersion = Annotated[
     str | None, typer.Option("--calico-version", help="Felix's release instead of the file's: 3.28, 3.30 or 3.32.")
 ]
+Dataplane = Annotated[
+    str | None, typer.Option("--dataplane", help="Where Felix writes, instead of the file's: iptables or nftables.")
+]
 NodeAddress = Annotated[str | None, typer.Option("--node-ip", help="The node's address.")]
 ClusterCidr = Annotated[str | None, typer.Option("--cluster-cidr", help="The pod network.")]
 ServiceCidr = Annotated[str | None, typer.Option("--service-cidr", help="The service network.")]
@@ -44,6 +47,7 @@ def render(
     mode: Mode = None,
     policy: Policy = False,
     calico_version: CalicoVersion = None,
+    dataplane: Dataplane = None,
     node_ip: NodeAddress = None,
     cluster_cidr: ClusterCidr = None,
     service_cidr: ServiceCidr = None,
@@ -66,7 +70,7 @@ def render(
     from nslab.proxy.render import render as text
 
     if policy:
-        say(felix_text(_sources(files), str(files[0]), node, calico_version), nl=False)
+        say(felix_text(_sources(files), str(files[0]), node, calico_version, dataplane), nl=False)
         return
     if mode is None:
         raise UsageError("--proxy-mode is missing: iptables, ipvs, nftables, userspace or none; or give --policy")

@@ -114,6 +114,14 @@ def _service_of(lab: Lab, pod: Pod) -> str:
     return next(behind, pod_host(pod.namespace, pod.name))
 
 
+def _enforces_policies(lab: Lab) -> bool:
+    """Whether a lab has NetworkPolicies, and a plugin that enforces them."""
+    from nslab.lab.network_rules import RULES
+    from nslab.lab.policy_views import network_policies
+
+    return RULES[lab.plugin].policies and bool(network_policies(lab.others))
+
+
 def next_commands(lab: Lab) -> list[str]:
     """Some useful next commands."""
     from nslab.api.pod_types import RestartPolicy
@@ -140,6 +148,10 @@ def next_commands(lab: Lab) -> list[str]:
         commands.append(fill("nslab exec {} -- curl -s {}", host, url))
         sender = pod_host(near.namespace, near.name)
         commands.append(fill("nslab trace {} {} {}", lab.name, sender, _service_of(lab, far)))
+        if _enforces_policies(lab):
+            commands.append(fill("nslab policy {} {}", lab.name, pod_host(far.namespace, far.name)))
     else:
         commands.append(fill("nslab inspect {}", lab.name))
+    if lab.bgp:
+        commands.append(fill("nslab inspect {} --bgp", f"{lab.name}/{lab.nodes[0].name}"))
     return [*commands, fill("nslab down {}", lab.name)]

@@ -36,8 +36,7 @@ def objects(ns: str, written: Mapping[str, Items]) -> Iterator[KernelObject]:
     for stage in range(len(_STAGES)):
         for by, items in written.items():
             here = [item for item in items if _PLACES[item[0]][0] == stage]
-            table = next((item[-1] for item in here if item[0] == "nft-table"), "")
-            yield from (_object(ns, item, items[item], by, table) for item in sorted(here, key=_place))
+            yield from (_object(ns, item, items[item], by) for item in sorted(here, key=_place))
 
 
 def _place(item: Item) -> tuple[str, int]:
@@ -45,7 +44,7 @@ def _place(item: Item) -> tuple[str, int]:
     return table if kind in ("chain", "jump") else "", _PLACES[kind][1]
 
 
-def _object(ns: str, item: Item, body: Body, by: str, nft_table: str) -> KernelObject:
+def _object(ns: str, item: Item, body: Body, by: str) -> KernelObject:
     match item, body:
         case ("sysctl", path, default), (value,):
             return Sysctl(ns, path, value, default, by=by)
@@ -66,17 +65,17 @@ def _object(ns: str, item: Item, body: Body, by: str, nft_table: str) -> KernelO
         case ("real", protocol, service, server), (weight,):
             return RealServer(ns, protocol, service, server, int(weight), by=by)
         case _:
-            return _nft(ns, item, body, by, nft_table)
+            return _nft(ns, item, body, by)
 
 
-def _nft(ns: str, item: Item, body: Body, by: str, own: str) -> KernelObject:
+def _nft(ns: str, item: Item, body: Body, by: str) -> KernelObject:
     match item, body:
-        case ("nft-table", *_, table), (comment,):
+        case ("nft-table", table), (comment,):
             return NftTable(ns, table, comment, by=by)
-        case ("nft-set" | "nft-map" as kind, name), (spec,):
-            return NftSet(ns, own, name, spec, kind == "nft-map", by=by)
-        case ("nft-chain", name), (hook, *rules):
-            return NftChain(ns, own, name, hook, tuple(rules), by=by)
-        case ("nft-element", name, key), (comment, verdict):
-            return NftElement(ns, own, name, key, verdict, comment, by=by)
+        case ("nft-set" | "nft-map" as kind, table, name), (spec,):
+            return NftSet(ns, table, name, spec, kind == "nft-map", by=by)
+        case ("nft-chain", table, name), (hook, *rules):
+            return NftChain(ns, table, name, hook, tuple(rules), by=by)
+        case ("nft-element", table, name, key), (comment, verdict):
+            return NftElement(ns, table, name, key, verdict, comment, by=by)
     raise AssertionError(item)

@@ -38,11 +38,11 @@ def find_bird(lab: Lab) -> str:
     try:
         return _second(restore.program("bird"))
     except Missing as missing:
-        if not os.path.exists(UNPACKED_BIRD):
+        if not os.access(UNPACKED_BIRD, os.X_OK) or not os.path.isfile(UNPACKED_BIRD):
             raise Missing(f"{missing}; or run scripts/bird, which starts no service") from None
-    program = Path(UNPACKED_BIRD)
-    for path in (program, *program.parents, *program.parent.rglob("*")):
-        if not _is_roots(path.stat()):
+    folder = Path(UNPACKED_BIRD).parent
+    for path in _with_parents(folder, *folder.rglob("*")):
+        if not _is_roots(path.lstat()):
             raise NslabError(f"{path} is not root's alone, so {UNPACKED_BIRD} is not run; remove it by hand")
     return UNPACKED_BIRD
 
@@ -58,8 +58,16 @@ def _second(program: str) -> str:
     return program
 
 
+def _with_parents(*paths: Path) -> set[Path]:
+    """Files and folders, and all folders above them, as they are named and as links lead to them."""
+    named = {*paths, *(Path(os.path.realpath(path)) for path in paths)}
+    return {one for path in named for one in (path, *path.parents)}
+
+
 def _is_roots(found: os.stat_result) -> bool:
-    """Whether nobody but root can replace a file, or the entries of a folder that are root's."""
+    """Whether nobody but root can replace a file, a link, or the entries of a folder that are root's."""
+    if stat.S_ISLNK(found.st_mode):
+        return found.st_uid == 0  # Linux does not look at a link's mode
     return found.st_uid == 0 and (not found.st_mode & 0o022 or bool(found.st_mode & stat.S_ISVTX))
 
 

@@ -59,8 +59,6 @@ class KernelObject:
     """Rules may refer to it until they are replaced themselves, so it is removed last."""
     outlives: ClassVar[bool] = False
     """It survives the removal of what it requires, but is useless then."""
-    primitives: ClassVar[tuple[str, ...]] = ()
-    """The kernel features it needs, by the names of nslab.objects.needs."""
     functions: ClassVar[str] = ""
     """Shell functions that its lines in a script call."""
     error_if_there: ClassVar[int] = 0
@@ -149,6 +147,11 @@ class KernelObject:
         return None
 
     # --- Linux's behaviour
+
+    @property
+    def primitives(self) -> tuple[str, ...]:
+        """The kernel features it needs, by the names of nslab.objects.needs."""
+        return ()
 
     @property
     def needs(self) -> tuple[Key, ...]:

@@ -234,11 +234,15 @@ class KubeProxy(NodeComponent):
 
 @dataclass(frozen=True, slots=True)
 class Felix(NodeComponent):
-    """A node's Felix, which enforces policies. `settings`: its `FelixNode` and the variant of iptables, as JSON."""
+    """A node's Felix, which enforces policies. `settings`: its node, dataplane and variant of iptables, as JSON."""
 
     role: ClassVar[str] = "felix"
-    primitives: ClassVar[tuple[str, ...]] = ("rpfilter, CT, multiport",)
     settings: str
+
+    @property
+    def primitives(self) -> tuple[str, ...]:
+        nft = json.loads(self.settings).get("dataplane") == "nftables"
+        return ("nftables fib",) if nft else ("rpfilter, CT, multiport",)
 
 
 @dataclass(frozen=True, slots=True)

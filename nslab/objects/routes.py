@@ -161,7 +161,7 @@ class Route(Destination):
 
     def differing(self, old: KernelObject) -> str:
         if not isinstance(old, Route):
-            return f"{self.host}'s {self.label} is a {old.label} instead of leading {self.way}{self.whose}"
+            return f"{self.host} has the {old.label} in place of one that leads {self.way}{self.whose}"
         if old.way == self.way:
             return f"{self.host}'s {self.label} is {old.author} instead of {self.author}{self.whose}"
         return f"{self.host}'s {self.label} leads {old.way} instead of {self.way}{self.whose}"

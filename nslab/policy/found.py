@@ -28,6 +28,16 @@ def found(outputs: Sequence[str], wanted: Items) -> Items:
     return {**dict(_sets(sets)), **dict(_rules(rules, wanted))}
 
 
+def leftovers(there: Items, wanted: Items) -> Items:
+    """Surplus chains, and sets with their members. Somebody's rule that refers to one keeps it from being deleted."""
+    kept = {item[1] for item in wanted if item[0] == "ipset"}
+    return {
+        item: body
+        for item, body in there.items()
+        if item not in wanted and (item[0] in ("chain", "ipset") or (item[0] == "member" and item[1] not in kept))
+    }
+
+
 def _rules(text: str, wanted: Items) -> Iterator[tuple[Item, tuple[str, ...]]]:
     jumps = {(item[1], item[2], item[3]): item for item in wanted if item[0] == "jump"}
     table = ""

@@ -44,31 +44,31 @@ def frame() -> Items:
             # Packets of the node itself are routed again if their mark changes.
             type_ = "route" if (table, hook) == ("mangle", "OUTPUT") else kind
             declared = f"type {type_} hook {hook.lower()} priority {priority} ;"
-            found["nft-chain", f"{table}-{hook}"] = (declared, *rules)
+            found["nft-chain", TABLE, f"{table}-{hook}"] = (declared, *rules)
     return found
 
 
 def chain(table: str, name: str, rules: Iterable[FelixRule]) -> tuple[Item, Body]:
     """A chain."""
     whole = f"{table}-{name}"
-    return ("nft-chain", whole), ("", *nft_signed(table, whole, rules))
+    return ("nft-chain", TABLE, whole), ("", *nft_signed(table, whole, rules))
 
 
 def dispatched(interfaces: Sequence[str], direction: Direction) -> Iterator[tuple[Item, Body]]:
     """What leads to the pods' chains: a map."""
     name = DISPATCH[direction]
-    yield ("nft-map", f"filter-{name}"), ("type ifname : verdict ;",)
+    yield ("nft-map", TABLE, f"filter-{name}"), ("type ifname : verdict ;",)
     look = RulePart("", "", nft=f"{_BY_INTERFACE[direction]} vmap @{LAYER}-{name}")
     yield chain("filter", name, [FelixRule((look,)), UNKNOWN_INTERFACE])
     for interface in interfaces:
         to = f"goto filter-{CHAIN[direction]}{interface}"
-        yield ("nft-element", f"filter-{name}", f'"{interface}"'), ("", to)
+        yield ("nft-element", TABLE, f"filter-{name}", f'"{interface}"'), ("", to)
 
 
 def ipset(name: str, kind: str, members: Iterable[str]) -> Items:
     """A set with its members. `kind`: hash:net, hash:ip or hash:ip,port, whose members are `ADDRESS,PROTOCOL:PORT`."""
-    found: Items = {("nft-set", nft_set(name)): (_SETS[kind],)}
-    return found | {("nft-element", nft_set(name), _member(one)): ("", "") for one in members}
+    found: Items = {("nft-set", TABLE, nft_set(name)): (_SETS[kind],)}
+    return found | {("nft-element", TABLE, nft_set(name), _member(one)): ("", "") for one in members}
 
 
 def _member(entry: str) -> str:

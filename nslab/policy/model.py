@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 Labels: TypeAlias = "tuple[tuple[str, str], ...]"
 Direction: TypeAlias = Literal["ingress", "egress"]
 DIRECTIONS: tuple[Direction, ...] = ("ingress", "egress")
-DATAPLANES = ("iptables", "nftables")
-DEFAULT_RELEASE, DEFAULT_DATAPLANE = "3.30", DATAPLANES[0]
+DEFAULT_RELEASE, DEFAULT_DATAPLANE, NFTABLES = "3.30", "iptables", "nftables"
+DATAPLANES = (DEFAULT_DATAPLANE, NFTABLES)
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
 """The label that the API server gives each namespace."""
 

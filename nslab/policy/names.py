@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-CHAIN, NFT_CHAIN, SET = 28, 200, 31
-"""The maximum lengths; of a chain of nft, as the kernel has it, with what Felix puts before it."""
+CHAIN, NFT_CHAIN, SET = 28, 248, 31
+"""The maximum lengths. The kernel has 255 for a chain of nft, which begins with a table's name and a hyphen."""
 SETS = "cali40"
 """What the name of an IPv4 set begins with."""
 _SAFE = re.compile("[A-Za-z0-9._/-]+")
@@ -24,7 +24,7 @@ def chain(prefix: str, key: str, longest: int = CHAIN) -> str:
     """
     whole = prefix + key
     if len(whole) > longest or (len(whole) == longest and key.startswith("_")) or not _SAFE.fullmatch(key):
-        return f"{prefix}_{base64url(hashlib.sha256(key.encode()).digest())}"[:CHAIN]
+        return f"{prefix}_{base64url(hashlib.sha256(key.encode()).digest())}"[:longest]
     return whole
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from nslab.policy import names
+from nslab.policy.model import NFTABLES
 
 if TYPE_CHECKING:
     from nslab.policy.model import Direction, FelixNode, NetworkPolicy
@@ -65,7 +66,7 @@ RELEASES = {
 
 def node_release(node: FelixNode) -> Release:
     """What the Felix of a node writes by."""
-    return RELEASES[node.version]._replace(nftables=node.dataplane == "nftables")
+    return RELEASES[node.version]._replace(nftables=node.dataplane == NFTABLES)
 
 
 def key(release: Release, policy: NetworkPolicy) -> str:

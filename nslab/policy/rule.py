@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from nslab.ruletext.items import Body
 
-LONGEST_COMMENT = 256
+LONGEST_COMMENT, KEPT = 256, 255
+"""Characters of a comment: as many as Felix writes, and as many as Linux keeps."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9_ @%+=:,./-]")
 _SOURCE, _DESTINATION, _IN, _OUT, _PROTOCOL, _MODULE = range(6)
 """The order in which iptables-save prints matches; modules stay in their own order."""
@@ -75,13 +76,18 @@ def _spelt(rule: FelixRule) -> tuple[bytes, str, str]:
     The chains of pods have most rules in common, and a node may have a thousand such chains.
     """
     comment = safe_comment(rule.comment)
-    said = [f'-m comment --comment "{comment}"'] if comment else []
+    said = [_commented(comment)] if comment else []
+    kept = [_commented(comment[:KEPT])] if comment else []
     target = [rule.target] if rule.target else []
     text = " ".join([*said, *(part.felix for part in (*rule.matches, *target))])
     first = sorted((part for part in rule.matches if part.place < _MODULE and part.saved), key=lambda part: part.place)
     then = [part for part in rule.matches if part.place == _MODULE]
-    after = [*said, *(part.saved for part in (*then, *target))]
+    after = [*kept, *(part.saved for part in (*then, *target))]
     return text.encode(), "".join(f"{part.saved} " for part in first), "".join(f" {word}" for word in after)
+
+
+def _commented(text: str) -> str:
+    return f'-m comment --comment "{text}"'
 
 
 def _same(text: str, nft: str) -> RulePart:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nslab.api.pod_types import Protocol
 from nslab.dataclass import dataclass
 from nslab.objects.names import pod_host
-from nslab.probes.pairs import places
+from nslab.probes.pairs import places, seen_as
 from nslab.probes.policies import EPHEMERAL, Enforced
 
 if TYPE_CHECKING:
     from nslab.lab.types import Lab
+    from nslab.objects.needs import HostFeatures
     from nslab.policy.model import Direction
     from nslab.probes.probe import ProbeHost
 
@@ -39,18 +41,22 @@ class PodAccess:
     hosts: dict[str, tuple[Access, Access]]
 
 
-def access(lab: Lab, host: str) -> PodAccess:
-    """The access of a pod, by its host name, among all hosts of a lab whose pods have addresses."""
+def access(lab: Lab, features: HostFeatures, host: str) -> PodAccess:
+    """The access of a pod, by its host name, among all hosts of a lab whose pods have addresses.
+
+    Policies see a node by the address from which it speaks: to pods of other nodes, that of its tunnel.
+    """
     enforced, every = Enforced(lab), places(lab)
     own = next(place for place in every if place.name == host)
+    asks = partial(_asks, lab, features, enforced)
     others = [place for place in every if place != own]
-    found = {one.name: (_asks(lab, enforced, one, own), _asks(lab, enforced, own, one)) for one in others}
+    found = {one.name: (asks(one, own), asks(own, one)) for one in others}
     return PodAccess(host, {way: enforced.isolating(own, way) for way in ("ingress", "egress")}, found)
 
 
-def _asks(lab: Lab, enforced: Enforced, source: ProbeHost, target: ProbeHost) -> Access:
-    declared = _declared(lab, target)
-    denials = {port: enforced.denial(source, target, port[1], port[0]) for port in (*declared, *_SOME_PORT)}
+def _asks(lab: Lab, features: HostFeatures, enforced: Enforced, source: ProbeHost, target: ProbeHost) -> Access:
+    declared, seen = _declared(lab, target), seen_as(lab, features, source, target)
+    denials = {port: enforced.denial(source, target, port[1], port[0], seen) for port in (*declared, *_SOME_PORT)}
     names = dict.fromkeys(name for denial in denials.values() if denial for name in denial.policies)
     if not any(denials.values()):
         return Access((ALL,))

@@ -67,13 +67,13 @@ def leftovers(outputs: Sequence[tuple[NodeCommand, str]], wanted: Items) -> Item
 
 def _in_tables(text: str, wanted: Items) -> Iterator[Item]:
     """Chains and sets in kube-proxy's own tables."""
-    ours = False
+    table = ""
     for line in text.splitlines():
         match line.split():
             case ["table", _, name, "{"]:
-                ours = ("nft-table", name) in wanted
-            case [("chain" | "set") as kind, name, "{"] if ours:
-                yield (f"nft-{kind}", name)
+                table = name
+            case [("chain" | "set") as kind, name, "{"] if ("nft-table", table) in wanted:
+                yield (f"nft-{kind}", table, name)
 
 
 def _rules(text: str, wanted: Items) -> Iterator[Item]:

@@ -43,29 +43,29 @@ def frame(parts: Iterable[Part], proxy: Proxy) -> Items:  # noqa: ARG001  # no S
     to_node = "fib daddr type local ip daddr != 127.0.0.0/8" if every else "ip daddr @nodeport-ips"
     items: Items = {("nft-table", TABLE): ("rules for kube-proxy",), **_sets()}
     if every:
-        del items["nft-set", "nodeport-ips"]
-    items.update((("nft-chain", name), body) for name, body in _helpers(proxy.service_cidr, to_node))
-    items.update((("nft-chain", name), body) for name, body in _HOOKED.items())
+        del items["nft-set", TABLE, "nodeport-ips"]
+    items.update((("nft-chain", TABLE, name), body) for name, body in _helpers(proxy.service_cidr, to_node))
+    items.update((("nft-chain", TABLE, name), body) for name, body in _HOOKED.items())
     if not every:
-        items.update((("nft-element", "nodeport-ips", ip), ("", "")) for ip in _node_port_ips(proxy))
+        items.update((("nft-element", TABLE, "nodeport-ips", ip), ("", "")) for ip in _node_port_ips(proxy))
     return items
 
 
 def _sets() -> Items:
     elements = {
-        ("nft-set", "cluster-ips"): ("type ipv4_addr ;", "Active ClusterIPs"),
-        ("nft-set", "nodeport-ips"): ("type ipv4_addr ;", "IPs that accept NodePort traffic"),
-        ("nft-map", "firewall-ips"): (_ADDRESS_KEY, "destinations that are subject to LoadBalancerSourceRanges"),
-        ("nft-map", "no-endpoint-nodeports"): (
+        ("nft-set", TABLE, "cluster-ips"): ("type ipv4_addr ;", "Active ClusterIPs"),
+        ("nft-set", TABLE, "nodeport-ips"): ("type ipv4_addr ;", "IPs that accept NodePort traffic"),
+        ("nft-map", TABLE, "firewall-ips"): (_ADDRESS_KEY, "destinations that are subject to LoadBalancerSourceRanges"),
+        ("nft-map", TABLE, "no-endpoint-nodeports"): (
             _PORT_KEY,
             "vmap to drop or reject packets to service nodeports with no endpoints",
         ),
-        ("nft-map", "no-endpoint-services"): (
+        ("nft-map", TABLE, "no-endpoint-services"): (
             _ADDRESS_KEY,
             "vmap to drop or reject packets to services with no endpoints",
         ),
-        ("nft-map", "service-ips"): (_ADDRESS_KEY, "ClusterIP, ExternalIP and LoadBalancer IP traffic"),
-        ("nft-map", "service-nodeports"): (_PORT_KEY, "NodePort traffic"),
+        ("nft-map", TABLE, "service-ips"): (_ADDRESS_KEY, "ClusterIP, ExternalIP and LoadBalancer IP traffic"),
+        ("nft-map", TABLE, "service-nodeports"): (_PORT_KEY, "NodePort traffic"),
     }
     return {item: (f'{kind} comment "{comment}" ;',) for item, (kind, comment) in elements.items()}
 
@@ -169,11 +169,11 @@ class _OnePort:
             (f"local-{self._base}", self._choice.local),
         ):
             if ends:
-                yield ("nft-chain", name), ("", *self._from_outside(name), *self._balance(ends))
+                yield ("nft-chain", TABLE, name), ("", *self._from_outside(name), *self._balance(ends))
         if self._choice.somewhere and externally_accessible(self._service, self._port):
-            yield ("nft-chain", f"external-{self._base}"), ("", *self._external_rules())
+            yield ("nft-chain", TABLE, f"external-{self._base}"), ("", *self._external_rules())
         if self._firewalled:
-            yield ("nft-chain", f"firewall-{self._base}"), ("", self._source_ranges())
+            yield ("nft-chain", TABLE, f"firewall-{self._base}"), ("", self._source_ranges())
         yield from self._cluster_ip()
         yield from self._addresses()
         yield from self._node_port()
@@ -189,9 +189,9 @@ class _OnePort:
         base, affinity = self._end(end), self._service.affinity
         if affinity:
             spec = f"type ipv4_addr ; flags dynamic,timeout ; timeout {affinity}s ;"
-            yield ("nft-set", f"affinity-{base}"), (spec,)
+            yield ("nft-set", TABLE, f"affinity-{base}"), (spec,)
         yield (
-            ("nft-chain", f"endpoint-{base}"),
+            ("nft-chain", TABLE, f"endpoint-{base}"),
             (
                 "",
                 # A pod that connects to itself through its Service must not see its own address as the source.
@@ -245,28 +245,28 @@ class _OnePort:
 
     def _cluster_ip(self) -> Iterator[tuple[Item, Body]]:
         ip, verdict = self._service.cluster_ip, self._verdict(self._service.internal_local)
-        yield ("nft-element", "cluster-ips", ip), ("", "")
+        yield ("nft-element", TABLE, "cluster-ips", ip), ("", "")
         if verdict:
             yield self._nobody("no-endpoint-services", self._at(ip), verdict)
         else:
-            yield ("nft-element", "service-ips", self._at(ip)), ("", f"goto {self._internal}")
+            yield ("nft-element", TABLE, "service-ips", self._at(ip)), ("", f"goto {self._internal}")
 
     def _addresses(self) -> Iterator[tuple[Item, Body]]:
         verdict = self._verdict(self._service.external_local)
         for ip in (*self._service.external_ips, *self._service.load_balancer_ips):
             if self._choice.somewhere:
-                yield ("nft-element", "service-ips", self._at(ip)), ("", f"goto external-{self._base}")
+                yield ("nft-element", TABLE, "service-ips", self._at(ip)), ("", f"goto external-{self._base}")
             if verdict:
                 yield self._nobody("no-endpoint-services", self._at(ip), verdict)
         if self._firewalled:
             for ip in self._service.load_balancer_ips:
-                yield ("nft-element", "firewall-ips", self._at(ip)), ("", f"goto firewall-{self._base}")
+                yield ("nft-element", TABLE, "firewall-ips", self._at(ip)), ("", f"goto firewall-{self._base}")
 
     def _node_port(self) -> Iterator[tuple[Item, Body]]:
         if self._port.node_port:
             key, verdict = f"{self._protocol} . {self._port.node_port}", self._verdict(self._service.external_local)
             if self._choice.somewhere:
-                yield ("nft-element", "service-nodeports", key), ("", f"goto external-{self._base}")
+                yield ("nft-element", TABLE, "service-nodeports", key), ("", f"goto external-{self._base}")
             if verdict:
                 yield self._nobody("no-endpoint-nodeports", key, verdict)
 
@@ -274,7 +274,7 @@ class _OnePort:
         return f"{ip} . {self._protocol} . {self._port.port}"
 
     def _nobody(self, name: str, key: str, verdict: str) -> tuple[Item, Body]:
-        return ("nft-element", name, key), (port_name(self._service, self._port)[:LONGEST_COMMENT], verdict)
+        return ("nft-element", TABLE, name, key), (port_name(self._service, self._port)[:LONGEST_COMMENT], verdict)
 
 
 def commands(old: Items, new: Items, proxy: Proxy) -> tuple[NodeCommand, ...]:

@@ -15,11 +15,11 @@ kube-proxy process converts changed items to restore files.
 | address, DEVICE, IP/32 | () |
 | virtual, PROTOCOL (lower case), IP:PORT | (scheduler, seconds of persistence or "", flags or "") |
 | real, PROTOCOL, IP:PORT of the virtual server, IP:PORT | (weight,) |
-| nft-table, ip, NAME | (comment,) |
-| nft-set, NAME | (the text in the braces of its declaration: type, flags, timeout, comment;) |
-| nft-map, NAME | the same |
-| nft-chain, NAME | (hook and priority or "", rule, rule, …) |
-| nft-element, NAME OF SET OR MAP, KEY | (comment or "", verdict or "") |
+| nft-table, NAME (of family ip) | (comment,) |
+| nft-set, TABLE, NAME | (the text in the braces of its declaration: type, flags, timeout, comment;) |
+| nft-map, TABLE, NAME | the same |
+| nft-chain, TABLE, NAME | (hook and priority or "", rule, rule, …) |
+| nft-element, TABLE, NAME OF SET OR MAP, KEY | (comment or "", verdict or "") |
 """
 
 from __future__ import annotations

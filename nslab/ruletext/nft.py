@@ -49,11 +49,11 @@ def nft_narrows(version: str) -> bool:
 
 def _lines(place: str, gone: Items, come: Items, *, first: bool) -> Iterator[str]:
     """Removals from top to bottom, then additions from bottom to top. No packet sees an intermediate state."""
-    yield from (f"flush chain {place} {item[1]}" for item in gone if item[0] == "nft-chain")
-    yield from (f"delete element {place} {item[1]} {{ {item[2]} }}" for item in gone if item[0] == "nft-element")
+    yield from (f"flush chain {place} {item[2]}" for item in gone if item[0] == "nft-chain")
+    yield from (f"delete element {place} {item[2]} {{ {item[3]} }}" for item in gone if item[0] == "nft-element")
     lost = [item for item in gone if item not in come]
-    yield from (f"delete chain {place} {item[1]}" for item in lost if item[0] == "nft-chain")
-    yield from (f"delete {_kind(item)} {place} {item[1]}" for item in lost if _is_set(item))
+    yield from (f"delete chain {place} {item[2]}" for item in lost if item[0] == "nft-chain")
+    yield from (f"delete {_kind(item)} {place} {item[2]}" for item in lost if _is_set(item))
     for item, (comment, *_) in come.items():
         if item[0] == "nft-table":
             yield f"add table {place}" + (f' {{ comment "{comment}" ; }}' if comment else "")
@@ -63,20 +63,20 @@ def _lines(place: str, gone: Items, come: Items, *, first: bool) -> Iterator[str
             # With another time-out, this updates the existing set (since Linux 6.3; before, it has no effect).
             yield _declared(place, item, body)
             if first and "timeout" not in body[0]:
-                yield f"flush {_kind(item)} {place} {item[1]}"
+                yield f"flush {_kind(item)} {place} {item[2]}"
     for item, (braces, *_) in come.items():
         if item[0] == "nft-chain" and item not in gone:
-            yield f"add chain {place} {item[1]}" + (f" {{ {braces} }}" if braces else "")
+            yield f"add chain {place} {item[2]}" + (f" {{ {braces} }}" if braces else "")
             if not first:
-                yield f"flush chain {place} {item[1]}"  # as in kube-proxy: the chain may exist with the same rules
+                yield f"flush chain {place} {item[2]}"  # as in kube-proxy: the chain may exist with the same rules
     for item, (_, *rules) in come.items():
         if item[0] == "nft-chain":
-            yield from (f"add rule {place} {item[1]} {rule}" for rule in rules)
+            yield from (f"add rule {place} {item[2]} {rule}" for rule in rules)
     for item, body in come.items():
         if item[0] == "nft-element":
             comment, verdict = body
-            found = (item[2], f' comment "{comment}"' if comment else "", f" : {verdict}" if verdict else "")
-            yield f"add element {place} {item[1]} {{ {''.join(found)} }}"
+            found = (item[3], f' comment "{comment}"' if comment else "", f" : {verdict}" if verdict else "")
+            yield f"add element {place} {item[2]} {{ {''.join(found)} }}"
 
 
 def _short_cut(place: str, lines: list[str], gone: Items, come: Items, shared: Items) -> list[str]:
@@ -86,16 +86,16 @@ def _short_cut(place: str, lines: list[str], gone: Items, come: Items, shared: I
     set. The other sets are declared again, which changes nothing but makes them known to nft.
     """
     named = {name for line in lines for name in _NAMED.findall(line)}
-    named |= {item[1] for item in (*gone, *come) if item[0] == "nft-element"}
-    named -= {item[1] for item in come if _is_set(item)}
-    declared = {item[1]: _declared(place, item, body) for item, body in shared.items()}
+    named |= {item[2] for item in (*gone, *come) if item[0] == "nft-element"}
+    named -= {item[2] for item in come if _is_set(item)}
+    declared = {item[2]: _declared(place, item, body) for item, body in shared.items()}
     if not lines or not named <= declared.keys() or any(_is_set(item) and item not in come for item in gone):
         return lines
     return [*(declared[name] for name in sorted(named)), *lines, f"list map {place} {_SMALL}"]
 
 
 def _declared(place: str, item: Item, body: Body) -> str:
-    return f"add {_kind(item)} {place} {item[1]} {{ {body[0]} }}"
+    return f"add {_kind(item)} {place} {item[2]} {{ {body[0]} }}"
 
 
 def _is_set(item: Item) -> bool:

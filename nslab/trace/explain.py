@@ -13,8 +13,8 @@ from nslab.objects.kernel_routes import KernelRoute
 from nslab.objects.names import host
 from nslab.objects.namespaces import Netns
 from nslab.objects.other_routes import OtherRoute
-from nslab.objects.plan import Remove
-from nslab.objects.process import Control, NodeComponent, Process
+from nslab.objects.plan import Add, Remove
+from nslab.objects.process import Bird, Control, NodeComponent, Process
 from nslab.objects.routes import Blackhole, Route
 from nslab.objects.script import command
 from nslab.probes import Expected, Outcome
@@ -55,7 +55,9 @@ def explain(
     for need in in_doubt(result, needs, lost):
         for step in differences:
             if step.obj.key == need.key or _routes_to(step.obj, need) or _takes_over(step, need):
-                return differs(step, f"{trouble(step)}{_mending(step)}{_more(step, differences)}")
+                return differs(
+                    step, f"{trouble(step)}{_silent(step, differences) or _mending(step)}{_more(step, differences)}"
+                )
     ends = {result.probe.source, result.probe.target}
     way = {need.ns for need in needs}
     for step in differences:
@@ -131,6 +133,14 @@ def _misplaced(step: Remove, result: Result, needs: Sequence[Need]) -> bool:
         case Route(to=to):
             return host(step.obj.ns) in ends and result.probe.address in to
     return False
+
+
+def _silent(step: Step, differences: Plan) -> str:
+    """The hosts whose BIRD does not run, if the step adds a route that BIRD writes."""
+    if not isinstance(step, Add) or not isinstance(step.obj, Route) or step.obj.by != "BIRD":
+        return ""
+    hosts = [host(other.obj.ns) for other in differences if isinstance(other, Add) and isinstance(other.obj, Bird)]
+    return f"; no BIRD runs on {', '.join(hosts)}, {up(step.obj)} starts it" if hosts else ""
 
 
 def _more(step: Step, differences: Plan) -> str:

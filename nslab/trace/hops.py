@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from nslab.trace.observed import ConntrackEntry, Header, Match, RouteTaken, Visit
 
 
-_ASKS = re.compile(r"-m mark --mark (0x[0-9a-f]*[1-9a-f][0-9a-f]*)/")
-"""In the text of a rule of iptables: a mark that must be there."""
+_ASKS = re.compile(r"-m mark --mark (0x[0-9a-f]*[1-9a-f][0-9a-f]*)/|meta mark & (0x[0-9a-f]+) == \2")
+"""In the text of a rule of iptables or nft: a mark that must be there."""
 BY_CONNTRACK = "conntrack; no rule does this"
 BLACKHOLE = "a blackhole route drops it"
 RP_FILTER = "its rp_filter drops it: no route leads back to where it came in"
@@ -96,7 +96,9 @@ class Accepted:
         asked = _ASKS.search(self.rule.rule) if self.rule else None
         if not asked:
             return None
-        return next((one for one in reversed(self.visit.matches) if f"--set-xmark {asked[1]}/" in one.rule), None)
+        bit = asked[1] or asked[2]
+        sets = re.compile(f"--set-xmark {bit}/|meta mark set meta mark \\| {bit}$")
+        return next((one for one in reversed(self.visit.matches) if sets.search(one.rule)), None)
 
 
 @dataclass(frozen=True, slots=True)

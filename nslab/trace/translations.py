@@ -68,8 +68,11 @@ def _changed(station: Station, visit: Visit | None, before: Header, after: Heade
 
 
 def _only_filters(visit: Visit) -> bool:
-    """Whether it is of a table of iptables without NAT; conntrack may have undone an earlier one right behind it."""
-    return visit.table.partition(" ")[0] in _WITHOUT_NAT
+    """Whether it is of a table of iptables without NAT; conntrack may have undone an earlier one right behind it.
+
+    In nft, kube-proxy's and Felix's base chains have the name of such a table before theirs.
+    """
+    return visit.table.partition(" ")[0] in _WITHOUT_NAT or visit.chain.partition("-")[0] in _WITHOUT_NAT
 
 
 def undone_for_the_sender(station: Station, header: Header, known: Known) -> list[Hop]:

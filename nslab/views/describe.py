@@ -12,6 +12,7 @@ from nslab.controllers.rollout import QUARTER
 from nslab.lab.history import revision_of
 from nslab.lab.selection import owned, owners
 from nslab.lab.views import FINISHED
+from nslab.views.describe_policy import policy_lines
 from nslab.views.describe_service import service_pairs
 from nslab.views.events import lines_about
 from nslab.views.table import table
@@ -43,6 +44,7 @@ def describe(one: Object, there: Sequence[Object], now: float) -> str:
         "Pod": _pod,
         "Service": _service,
         "Node": _node,
+        "NetworkPolicy": _policy,
         **dict.fromkeys(("Deployment", "ReplicaSet", "ReplicationController", "StatefulSet", "DaemonSet", "Job"), _set),
     }
     pairs = [*_head(one), *parts.get(one["kind"], _other)(one, there, now)]
@@ -167,6 +169,11 @@ def _probe(probe: Object) -> str:
 
 def _service(one: Object, there: Sequence[Object], _now: float) -> Iterator[Pair]:
     yield from service_pairs(one, there)
+
+
+def _policy(one: Object, _there: Sequence[Object], _now: float) -> Iterator[Pair]:
+    yield "Spec", ""
+    yield "", [*policy_lines(one["spec"])]
 
 
 def _set(one: Object, there: Sequence[Object], now: float) -> Iterator[Pair]:

@@ -100,8 +100,13 @@ def _fields(value: Any, container: str = "", path: str = "") -> Iterator[tuple[P
         for index, one in enumerate(value):
             name = one.get("name", index) if isinstance(one, dict) else index
             yield from _fields(one, container, f"{path}[{name}]")
-    else:
-        yield (container, path), " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    elif value != []:
+        yield (container, path), " ".join(map(_scalar, value if isinstance(value, list) else [value]))
+
+
+def _scalar(value: Any) -> str:
+    """As YAML has it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _cut(text: str) -> str:

@@ -1,6 +1,6 @@
 """`scripts/bench policies`: a node of 500 pods, with its Felix as a real process, whose policies and pods change.
 
-The restore program alone, which writes all rules of the same state, takes turns with it in the same run.
+In iptables and in nftables, in turns; and with them the program alone which writes all rules of the same state.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ from nslab.objects import process as objects
 from nslab.objects.names import netns
 from nslab.objects.plan import Add
 from nslab.policy import felix
+from nslab.policy.change import commands
 from nslab.policy.document import to_json
 from nslab.policy.model import (
+    DATAPLANES,
     Cluster,
     FelixNode,
     Namespace,
@@ -38,12 +40,12 @@ from nslab.policy.model import (
     PolicyRule,
     WorkloadEndpoint,
 )  # fmt: skip
-from nslab.policy.render import sets_text
-from nslab.ruletext.iptables import saved_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
+
+    from nslab.ruletext.items import NodeCommand
 
 PODS = 500
 NODE = FelixNode("node", ("192.168.59.22",))
@@ -54,15 +56,20 @@ LIVE = 100.0
 def measure(rounds: int, say: Callable[[str], None]) -> list[Group]:
     """All figures of policies."""
     lab = f"bench-{os.getpid()}"
-    samples: defaultdict[str, list[float]] = defaultdict(list)
+    samples = {dataplane: defaultdict[str, list[float]](list) for dataplane in DATAPLANES}
     try:
         for number in range(rounds):
-            say(f"a node of {PODS} pods, round {number + 1}")
-            tidied()
-            with Stage(lab) as stage:
-                _changes(stage, samples)
+            for dataplane in DATAPLANES:
+                say(f"a node of {PODS} pods, {dataplane}, round {number + 1}")
+                tidied()
+                with Stage(lab, replace(NODE, dataplane=dataplane)) as stage:
+                    _changes(stage, samples[dataplane])
     finally:
         owned.release(lab)
+    return [_group(dataplane, found) for dataplane, found in samples.items()]
+
+
+def _group(dataplane: str, samples: dict[str, list[float]]) -> Group:
     rows = (
         ("whole", f"{PODS} pods, no policy: all written", None),
         ("one", "a policy for 25 pods comes", LIVE),
@@ -70,10 +77,10 @@ def measure(rounds: int, say: Callable[[str], None]) -> list[Group]:
         ("label", "a pod gets a label that a policy admits", LIVE),
         ("pod", "a pod comes", LIVE),
         ("gone", "the policies go", None),
-        ("restore", "the restore program alone, all rules of it", None),
+        ("alone", "the program alone, all rules of it", None),
     )
     figures = tuple(Figure(name, tuple(samples[key]), below=below) for key, name, below in rows)
-    return [Group("real processes: from the message to control until Felix has followed", figures)]
+    return Group(f"{dataplane}: from the message to control until Felix has followed", figures)
 
 
 def _changes(stage: Stage, samples: defaultdict[str, list[float]]) -> None:
@@ -88,7 +95,7 @@ def _changes(stage: Stage, samples: defaultdict[str, list[float]]) -> None:
     samples["label"].append(stage.put(labelled))
     samples["pod"].append(stage.put(replace(labelled, workloads=(*labelled.workloads, _pod(PODS)))))
     samples["gone"].append(stage.put(bare))
-    samples["restore"].append(stage.alone(both))
+    samples["alone"].append(stage.alone(both))
 
 
 def _pod(number: int) -> WorkloadEndpoint:
@@ -104,8 +111,8 @@ def _policy(name: str, *pods: Requirement) -> NetworkPolicy:
 class Stage:
     """A node with its Felix, and control."""
 
-    def __init__(self, lab: str) -> None:
-        self.lab = lab
+    def __init__(self, lab: str, node: FelixNode) -> None:
+        self.lab, self.node = lab, node
         self.spaces, self.agents, self.control = Namespaces(), Agents(lab, folder(lab)), ControlClient(lab)
         with self.spaces.throwaway():
             self.iptables = working_iptables()
@@ -128,7 +135,7 @@ class Stage:
 
     def put(self, cluster: Cluster) -> float:
         """Have Felix told; returns the milliseconds until it has followed."""
-        policy = to_json(cluster, [NODE])
+        policy = to_json(cluster, [self.node])
         started = time.perf_counter()
         late = self.control.put((), expect={"felix": ["node"]}, policy=policy)
         if late or self.control.failed:
@@ -136,14 +143,17 @@ class Stage:
         return (time.perf_counter() - started) * 1000
 
     def alone(self, cluster: Cluster) -> float:
-        """Write all rules of a cluster into an empty namespace; returns the milliseconds of the restore."""
-        items = felix.items(cluster, NODE)
+        """Write all rules of a cluster into an empty namespace; returns the milliseconds of the last program."""
+        *sets, rules = commands({}, felix.items(cluster, self.node), self.iptables)
         with self.spaces.throwaway():
-            _fed(sets_text(items), "ipset", "restore")
+            for one in sets:
+                _run(one)
             started = time.perf_counter()
-            _fed(saved_text(items), f"{self.iptables}-restore", "--noflush")
+            _run(rules)
             return (time.perf_counter() - started) * 1000
 
 
-def _fed(text: str, program: str, *arguments: str) -> None:
-    subprocess.run([restore.program(program), *arguments], input=text, text=True, check=True, capture_output=True)
+def _run(command: NodeCommand) -> None:
+    program, *arguments = command.argv
+    argv = [restore.program(program), *arguments]
+    subprocess.run(argv, input=command.text, text=True, check=True, capture_output=True)

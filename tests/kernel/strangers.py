@@ -235,7 +235,7 @@ OURS = {
         "routes",
         "node1",
         "ip route replace prohibit 20.111.156.7/32",
-        "node1's route to 20.111.156.7/32 is a route prohibit 20.111.156.7/32 instead of leading through cali",
+        "node1 has the route prohibit 20.111.156.7/32 in place of one that leads through cali",
     ),
     "throw": Stranger(
         "routes",

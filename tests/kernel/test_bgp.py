@@ -128,6 +128,7 @@ def test_a_killed_bird_leaves_its_routes_and_its_peers_keep_theirs_for_a_while(m
     kept = mesh.bird_routes("node1")
     kill(bird_of(mesh, "node1"))
     assert mesh.way("node2") == NODE1
+    assert mesh.info("node1") == [f"node1 has no running BIRD; nslab up {mesh.name} starts it"]
     assert "node1 has no BIRD process" in mesh.differences()
     done = nslab("apply", mesh.name, "-f", "-", input=agnhosts({"one": ("one", "node1")}))
     assert "the bird of node1 has not followed" in done.stderr
@@ -223,6 +224,14 @@ def test_its_parent_may_be_killed(mesh: Mesh) -> None:
     assert mesh.info("node1") == ["Established"] * 2
     done = nslab("exec", f"{mesh.name}/node1", "--", "birdcl", "show", "protocols")
     assert done.stdout.count("Established") == 2, done.stderr
+
+
+def test_a_pipe_in_the_way_of_its_configuration_holds_nobody_up(mesh: Mesh) -> None:
+    folder = RUN / mesh.name / "nodes/node1/bird"
+    (folder / "bird.conf").write_text("")
+    os.mkfifo(folder / "bird.conf.new")
+    mesh.up()
+    assert mesh.differences() == []
 
 
 def test_a_wrong_autonomous_system_is_seen_on_both_sides_and_mended(mesh: Mesh) -> None:

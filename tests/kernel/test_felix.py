@@ -18,7 +18,9 @@ from nslab.linux.rules import restore
 from nslab.objects.iptables import Chain
 from nslab.objects.names import netns
 from nslab.objects.plan import Add
+from nslab.policy.model import DATAPLANES, DEFAULT_DATAPLANE
 from tests.kernel.labkit import NSLAB, OwnLab, kill, nslab, until
+from tests.slow import SLOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,9 +55,10 @@ spec:
 """
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnLab]:
+@pytest.fixture(scope="module", params=DATAPLANES if SLOW else [DEFAULT_DATAPLANE])
+def lab(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[OwnLab]:
     made = OwnLab(tmp_path_factory.mktemp("felix"))
+    made.edit("encapsulation: IPIP", f"encapsulation: IPIP, dataplane: {request.param}")
     made.up()
     yield made
     made.down()
@@ -75,7 +78,12 @@ def apply(lab: OwnLab, text: str) -> str:
 
 
 def saved(lab: OwnLab, node: str) -> str:
-    return lab.sh(node, "iptables-save") + lab.sh(node, "ipset save")
+    listed = lab.sh(node, "nft -s list table ip calico 2>/dev/null; true")
+    return lab.sh(node, "iptables-save") + lab.sh(node, "ipset save") + listed
+
+
+def pods_chains(lab: OwnLab) -> int:
+    return len(re.findall(r"(?::|chain filter-)cali-tw-", saved(lab, "node1")))
 
 
 def felixes(lab: OwnLab) -> dict[str, int]:
@@ -97,6 +105,11 @@ def test_a_policy_is_written_by_it_and_goes_with_it(lab: OwnLab) -> None:
     assert lab.differences() == []
     assert nslab("delete", lab.name, "netpol/deny").returncode == 0
     assert {node: _rules(saved(lab, node)) for node in before} == {node: _rules(text) for node, text in before.items()}
+
+
+def test_of_a_long_name_linux_keeps_less_than_felix_writes(lab: OwnLab) -> None:
+    apply(lab, DENY.replace("deny", "a" * 253))
+    assert lab.differences() == []
 
 
 def test_a_pod_that_comes_is_admitted_before_it_is_waited_for(lab: OwnLab) -> None:
@@ -131,13 +144,26 @@ def test_one_that_comes_back_takes_away_what_it_missed_to_take(lab: OwnLab) -> N
     assert "cali-pi-" not in saved(lab, "node1")
 
 
+def test_a_rule_by_hand_that_keeps_an_old_chain_keeps_no_new_policy_out(lab: OwnLab) -> None:
+    apply(lab, DENY)
+    chain = next(line[1:].split()[0] for line in saved(lab, "node1").splitlines() if line.startswith(":cali-pi-"))
+    lab.sh("node1", f"iptables -A INPUT -j {chain}")
+    done = nslab("delete", lab.name, "netpol/deny")
+    assert (done.returncode, "felix of node1 cannot write its rules" in done.stderr) == (1, True)
+    assert nslab("apply", lab.name, "-f", "-", input=ALLOW).returncode == 1
+    assert not [line for line in lab.differences() if "cali-tw-" in line]
+    lab.sh("node1", f"iptables -D INPUT -j {chain}")
+    until(lambda: chain not in saved(lab, "node1"))
+    assert lab.differences() == []
+
+
 def test_a_pod_that_has_ended_has_no_chains(lab: OwnLab) -> None:
-    before = saved(lab, "node1").count(":cali-tw-")
+    before = pods_chains(lab)
     apply(lab, JOB)
     until(lambda: any(pod.get("phase") == "Succeeded" for pod in read_status(lab.name).values()))
-    until(lambda: lab.differences() == [] and saved(lab, "node1").count(":cali-tw-") == before)
+    until(lambda: lab.differences() == [] and pods_chains(lab) == before)
     assert nslab("set", lab.name, "encapsulation=VXLAN").returncode == 0  # nslab itself writes
-    assert (saved(lab, "node1").count(":cali-tw-"), lab.differences()) == (before, [])
+    assert (pods_chains(lab), lab.differences()) == (before, [])
 
 
 def test_what_is_applied_is_done_before_it_warns_those_who_may_be_gone(lab: OwnLab, tmp_path: Path) -> None:
@@ -164,9 +190,13 @@ def test_a_kernel_without_a_match_is_told_so_in_a_sentence() -> None:
 def test_one_that_finds_other_rules_than_it_wrote_writes_all_again(lab: OwnLab) -> None:
     apply(lab, ALLOW)
     rules = saved(lab, "node1")
-    (chain,) = {*re.findall(r"cali-pi-\S+", rules)}
-    (members,) = {*re.findall(r"cali40s:\S+", rules)}
-    lab.sh("node1", f"iptables -F {chain} && ipset destroy {members} && iptables -N cali-pi-stale")
+    (chain,) = {*re.findall(r"[\w-]*cali-pi-\S+", rules)}
+    (members,) = {*re.findall(r"cali40s[:-]\S+", rules)}
+    if chain.startswith("filter-"):
+        ours = f"flush chain ip calico {chain}; delete set ip calico {members}; add chain ip calico cali-pi-stale"
+        lab.sh("node1", f"nft '{ours}'")
+    else:
+        lab.sh("node1", f"iptables -F {chain} && ipset destroy {members} && iptables -N cali-pi-stale")
     assert apply(lab, POD) == "played by stand-ins: nginx\n"  # its address does not go into a set that is not there
     assert lab.differences() == []
     assert "cali-pi-stale" not in saved(lab, "node1")

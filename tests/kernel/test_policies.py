@@ -35,10 +35,9 @@ pytestmark = pytest.mark.root
 SPREAD = ["IPIP", "VXLAN", "None"] if SLOW else ["IPIP"]
 """The encapsulations between three nodes."""
 NFTABLES = "nftables"
-NFTABLES_SPREAD = "nftables-IPIP"
-PLACES = ["one", *SPREAD, NFTABLES, *([NFTABLES_SPREAD] if SLOW else [])]
-"""All pods on one node, three nodes, and both with Calico's nftables."""
-CASES = [(place, case) for place in PLACES for case in cases()[:: 1 if SLOW else 12 if place == NFTABLES else 5]]
+PLACES = ["one", *SPREAD, NFTABLES]
+"""All pods on one node, three nodes, and three with Calico's nftables and VXLAN."""
+CASES = [(place, case) for place in PLACES for case in cases()[:: 1 if SLOW else 5]]
 
 
 def document(case: Case, lab: str) -> str:
@@ -55,9 +54,10 @@ def nodes(
     request: pytest.FixtureRequest, _module_labs: Callable[[LabRequest], RunningLab]
 ) -> Iterator[tuple[RunningLab, str, Servers]]:
     """A lab, its file without policies, and servers in its pods."""
-    dataplane, _, rest = request.param.partition("-") if request.param.startswith(NFTABLES) else ("iptables", "", "")
-    mode = rest or request.param
-    written = text(mode if mode in SPREAD else "IPIP", spread=mode in SPREAD, dataplane=dataplane)
+    if request.param == NFTABLES:
+        written = text("VXLAN", spread=True, dataplane=NFTABLES)
+    else:
+        written = text("IPIP", spread=False) if request.param == "one" else text(request.param, spread=True)
     lab = _module_labs(LabRequest(written, scope="module"))
     servers = Servers(lab)
     yield lab, written, servers
@@ -153,8 +153,7 @@ def test_what_somebody_takes_from_a_policy_is_mended(open_lab: RunningLab) -> No
 @pytest.mark.parametrize("nodes", [NFTABLES], indirect=True)
 def test_the_dataplane_changes_while_the_lab_runs(open_lab: RunningLab) -> None:
     lab = open_lab
-    lab.apply(yaml.safe_dump(DENY))
-    assert lab.set(dataplane="iptables")
+    lab.up(text("VXLAN", spread=True) + f"---\n{yaml.safe_dump(DENY)}")
     node = lab.pod("x/a").node
     assert "table ip calico" not in lab.sh(node, "nft list tables")
     assert "cali-pi-" in lab.sh(node, "iptables-save")

@@ -189,3 +189,28 @@ def test_the_next_commands_of_up_ask_no_pod_that_ends() -> None:
     ]
     ending = assign_addresses(parse(POD.format("once", "node1", "Never"), "y.yaml"))
     assert next_commands(ending) == ["nslab probe y", "nslab inspect y", "nslab down y"]
+
+
+GUARDED = """\
+apiVersion: nslab/v1
+kind: Lab
+metadata: {name: z}
+spec: {cni: {plugin: PLUGIN}, nodes: [{name: node1}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: deny}
+spec: {podSelector: {}}
+"""
+
+
+def test_the_next_commands_of_up_show_policies_and_bgp_where_there_are_any() -> None:
+    text = GUARDED + POD.format("web", "node1", "Always")
+    guarded = assign_addresses(parse(text.replace("PLUGIN", "calico, bgp: bird"), "z.yaml"))
+    assert next_commands(guarded)[-3:] == [
+        "nslab policy z web",
+        "nslab inspect z/node1 --bgp",
+        "nslab down z",
+    ]
+    without = assign_addresses(parse(text.replace("PLUGIN", "kubenet"), "z.yaml"))
+    assert next_commands(without)[-2:] == ["nslab trace z web web", "nslab down z"]

@@ -224,6 +224,15 @@ def test_policy_prints_what_felix_writes_on_the_node() -> None:
     assert chain not in other.stdout, "no pod there is selected"
 
 
+def test_the_dataplane_decides_where_policies_stand() -> None:
+    done = render("--policy", "--dataplane", "nftables", text=OF_PLUGIN.replace("PLUGIN", "calico") + POLICY)
+    lines = done.stdout.splitlines()
+    assert lines[:2] == ["# nft -f -", "add table ip calico"]
+    assert "add chain ip calico filter-cali-pi-default/default/knp.default.web" in lines
+    of_file = render("--policy", text=OF_PLUGIN.replace("PLUGIN", "calico, dataplane: nftables") + POLICY)
+    assert of_file.stdout == done.stdout
+
+
 def test_the_release_of_calico_decides_on_names() -> None:
     done = render("--policy", "--calico-version", "3.32", text=POLICY)
     assert ":cali-pi-knp/default/web - [0:0]" in done.stdout
@@ -242,6 +251,7 @@ def test_the_release_of_calico_decides_on_names() -> None:
             POLICY,
             "--calico-version is one of 3.28, 3.30, 3.32, not '2'",
         ),
+        (("--policy", "--dataplane", "bpf"), POLICY, "--dataplane is one of iptables, nftables, not 'bpf'"),
         (("--policy", "--node", "node9"), POLICY, "- has no node 'node9'; there are node1, node2"),
         (
             ("--policy",),

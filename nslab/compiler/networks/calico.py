@@ -114,7 +114,8 @@ def agent_rules(lab: Lab) -> Mapping[str, Items]:
 def agent(lab: Lab, host: HostFeatures, node: Node) -> Iterator[KernelObject]:
     """Felix."""
     ns = names.netns(lab.name, node.name)
-    yield Felix(ns, ns, json.dumps({"node": node.name, "iptables": host.iptables}), by=_FELIX)
+    settings = {"node": node.name, "dataplane": lab.dataplane, "iptables": host.iptables}
+    yield Felix(ns, ns, json.dumps(settings), by=_FELIX)
 
 
 def told(lab: Lab) -> dict[str, Any] | None:

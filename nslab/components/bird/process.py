@@ -7,6 +7,7 @@ import os
 import signal
 
 from nslab import rundir
+from nslab.components.apiserver.records import replace
 from nslab.components.kubelet.rights import Rights
 from nslab.runtime.folders import make_tree
 from nslab.runtime.marks import VARIABLE, mark
@@ -71,10 +72,7 @@ def configure(context: NodeContext, pidfd: int, config: str) -> None:
 
 def _write(context: NodeContext, config: str) -> None:
     """Replace the configuration, which BIRD reads at its start, at `birdc configure` and on SIGHUP."""
-    path = f"{context.folder}/{rundir.BIRD}/{rundir.BIRD_CONFIG}"
-    with open(os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
-        file.write(config)
-    os.rename(f"{path}.new", path)
+    replace(f"{context.folder}/{rundir.BIRD}/{rundir.BIRD_CONFIG}", config)
 
 
 def show(context: NodeContext) -> None:

@@ -108,14 +108,20 @@ class FelixAgent:
         return (yield from self._write_all(policy, new))
 
     def _write_all(self, policy: dict[str, Any], new: Items) -> Doing:
-        """Write everything over what there is."""
+        """Write everything over what there is, and then delete what is surplus."""
         from nslab.policy import change, found
 
         ran = yield found.looks(self._iptables)
         if failure := ran[-1].failure:
             return failure
-        old = found.found([one.output for one in ran], new)
-        if not (failure := (yield from self._run(change.commands(old, new, self._iptables, anew=True)))):
+        there = found.found([one.output for one in ran], new)
+        surplus = found.leftovers(there, new)
+        old = {item: body for item, body in there.items() if item not in surplus}
+        # What is wanted first: a rule of somebody else's may prevent the deletion of the rest.
+        failure = (yield from self._run(change.commands(old, new, self._iptables, anew=True))) or (
+            yield from self._run(change.commands(surplus, {}, self._iptables))
+        )
+        if not failure:
             self._written, self._items = policy, new
         return failure
 

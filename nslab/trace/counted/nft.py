@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nslab.ruletext.comments import in_words
 from nslab.trace.chances import chances
 from nslab.trace.counted.values import ChainBranch, CountedChain, CountedRule, RuleCounter
 from nslab.trace.rules.nft_dump import listing, nft_tables
@@ -44,7 +45,7 @@ def _chain(dump: NftDump, name: str, chain: ListedChain, names: ServiceNames, wr
     rules = []
     for number, (rule, text) in enumerate(zip(chain.rules, texts, strict=True)):
         branches = tuple(_branches(rule["expr"], dump, names))
-        comment = str(rule.get("comment", ""))
+        comment = in_words(str(rule.get("comment", "")))
         rules.append(
             CountedRule(
                 text, comment, _counter(rule["expr"]), branches, writer(dump.name, name, text),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nslab.ruletext.comments import in_words
 from nslab.trace.rules.nat import unknown
 from nslab.trace.rules.nft_statements import match, statement
 from nslab.trace.rules.nft_text import rule_text
@@ -50,7 +51,7 @@ class NftRule:
     """A rule as the walk sees it. A statement that it does not understand is a doubt."""
 
     def __init__(self, number: int, listed: dict[str, Any], dump: NftDump) -> None:
-        self.number, self.comment = number, str(listed.get("comment", ""))
+        self.number, self.comment = number, in_words(str(listed.get("comment", "")))
         self.text = str(listed.get("text", "")) or rule_text(listed["expr"])
         self._statements = [part for one in listed["expr"] for part in _understood(one, dump)]
 

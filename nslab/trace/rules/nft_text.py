@@ -7,7 +7,8 @@ from typing import Any, Final
 
 LONGEST: Final = 500
 """Characters of a rule's text."""
-_OPERATIONS: Final = ("&", "|", "^", "<<", ">>")
+_MASKS: Final = ("&", "|", "^")
+_OPERATIONS: Final = (*_MASKS, "<<", ">>")
 _WITHOUT_META: Final = ("iif", "oif", "iifname", "oifname")
 _EXPECTED: Final = ("==", "in")
 
@@ -22,7 +23,9 @@ def rule_text(statements: Any) -> str:
 def _statement(one: Any) -> str:
     match one:
         case {"match": {"op": op, "left": left, "right": right}}:
-            return " ".join(filter(None, (value_text(left), "" if op in _EXPECTED else str(op), value_text(right))))
+            masked = isinstance(left, dict) and any(name in _MASKS for name in left)
+            sign = "" if op in _EXPECTED and not masked else str(op)
+            return " ".join(filter(None, (value_text(left), sign, _bits(right) if masked else value_text(right))))
         case {"vmap": {"key": key, "data": data}}:
             return f"{value_text(key)} vmap {value_text(data)}"
         case {"mangle": {"key": key, "value": value}}:
@@ -92,11 +95,16 @@ def _other(value: Any) -> str:
     if isinstance(value, dict) and len(value) == 1:
         ((name, body),) = value.items()
         if name in _OPERATIONS and isinstance(body, list):
-            return f" {name} ".join(map(value_text, body))
+            return f" {name} ".join(map(_bits if name in _MASKS else value_text, body))
         return str(name) if body is None else json.dumps(value, ensure_ascii=False)
     if isinstance(value, list):
         return ",".join(map(value_text, value))
     return str(value) if isinstance(value, int | str) else json.dumps(value, ensure_ascii=False)
+
+
+def _bits(value: Any) -> str:
+    """An operand of a bitwise operation: a number in hexadecimal, as nft prints marks."""
+    return f"0x{value:08x}" if isinstance(value, int) else value_text(value)
 
 
 def _element(element: Any) -> str:

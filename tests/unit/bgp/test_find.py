@@ -13,6 +13,7 @@ from nslab.linux import bird
 from nslab.linux.rules import restore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 LAB = "apiVersion: nslab/v1\nkind: Lab\nmetadata: {name: a}\nspec: {cni: {bgp: bird}, nodes: [{name: n}]}"
@@ -26,6 +27,7 @@ def unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "lib").mkdir(parents=True)
     for name in ("bird", "lib/libssh.so"):
         (folder / name).write_text("")
+        (folder / name).chmod(0o755)
     monkeypatch.setattr(bird, "UNPACKED_BIRD", str(folder / "bird"))
     monkeypatch.setattr(restore, "PROGRAMS", "/nowhere")
     restore.program.cache_clear()
@@ -74,6 +76,28 @@ def test_what_somebody_else_can_write_is_not_run(unpacked: Path, name: str) -> N
 def test_what_is_another_users_is_not_run(unpacked: Path) -> None:
     os.chown(unpacked / "bird", 65534, 65534)
     with pytest.raises(NslabError, match="is not root's alone"):
+        bird.find_bird(parse(LAB, "f"))
+
+
+@needs_root
+@pytest.mark.parametrize("name", ["", "bird", "lib"])
+def test_what_a_link_leads_to_is_nobody_elses_either(unpacked: Path, name: str, tmp_path: Path) -> None:
+    """Nor a folder above that, which the path itself does not name."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (unpacked / name).rename(elsewhere / "it")
+    (unpacked / name).symlink_to(elsewhere / "it")
+    assert bird.find_bird(parse(LAB, "f")) == str(unpacked / "bird")
+    os.chown(elsewhere, 65534, 65534)
+    with pytest.raises(NslabError, match=f"{elsewhere} is not root's alone"):
+        bird.find_bird(parse(LAB, "f"))
+
+
+@pytest.mark.parametrize("make", [lambda path: path.touch(0o644), lambda path: path.mkdir()])
+def test_what_cannot_be_executed_is_no_bird(unpacked: Path, make: Callable[[Path], None]) -> None:
+    (unpacked / "bird").unlink()
+    make(unpacked / "bird")
+    with pytest.raises(Missing, match="run scripts/bird"):
         bird.find_bird(parse(LAB, "f"))
 
 

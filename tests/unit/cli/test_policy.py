@@ -53,6 +53,10 @@ def said(*words: str) -> str:
     return done.output
 
 
+def predicted(*words: str) -> str:
+    return CliRunner().invoke(build(), ["trace", *words, "--predict"]).output
+
+
 def refused(*words: str) -> str:
     done = CliRunner().invoke(build(), ["policy", *words])
     assert isinstance(done.exception, UsageError), done.output
@@ -99,4 +103,23 @@ def test_a_pod_in_its_nodes_network_has_no_policies(file: Path) -> None:
 def test_a_plugin_without_policies_and_a_pod_that_is_not_there_are_a_sentence(file: Path) -> None:
     assert refused(str(file), "wep") == "guarded has no pod wep; did you mean web?"
     file.write_text(LAB.replace("PLUGIN", "kubenet"))
-    assert refused(str(file), "web") == "guarded: kubenet has no NetworkPolicies; plugin: calico enforces them"
+    assert (
+        refused(str(file), "web") == "guarded: kubenet has nothing that enforces NetworkPolicies; plugin: calico does"
+    )
+
+
+def test_a_prediction_names_the_policies_that_have_a_packet_dropped(file: Path) -> None:
+    text = "ingress of web is isolated by default/web, of which none allows it from friend for port 443/TCP"
+    assert predicted(str(file), "friend", "web:443").splitlines()[-1] == text
+    assert "isolated" not in predicted(str(file), "friend", "web:80")
+
+
+def test_another_node_is_seen_by_the_address_of_its_tunnel(file: Path) -> None:
+    block = "ipBlock: {cidr: 192.168.59.0/24}"
+    text = LAB.replace("podSelector: {matchLabels: {app: friend}}", block)
+    text = text.replace("name: node1}", "name: node1}, {name: node2}")
+    pinned = text.replace("spec: {containers", "spec: {nodeName: node1, containers")
+    for plugin, seen in (("calico", "no"), ("calico, encapsulation: None", "80/TCP")):
+        file.write_text(pinned.replace("PLUGIN", plugin))
+        rows = [line.split() for line in said(str(file), "web").splitlines()]
+        assert [row[1] for row in rows if row[:1] == ["node2"]] == [seen]

@@ -15,7 +15,7 @@ from nslab.lab.types import Encapsulation, Lab
 from nslab.objects import names
 from nslab.objects.ipset import IpSet, SetMember
 from nslab.objects.iptables import InTable
-from nslab.objects.needs import FULL
+from nslab.objects.needs import FULL, needs
 from nslab.objects.nft import NftChain
 from nslab.policy import felix
 from nslab.policy.model import FelixNode, NamedPort, Namespace, WorkloadEndpoint
@@ -119,14 +119,25 @@ def test_the_file_names_the_dataplane() -> None:
     state = compile_lab(assign_addresses(lab), FULL)
     assert {obj.table for obj in state if isinstance(obj, NftChain) and obj.by == "Felix"} == {"calico"}
     assert not [obj for obj in state if isinstance(obj, InTable | IpSet) and obj.by == "Felix"]
+    taken, other = needs(state), needs(compile_lab(assign_addresses(parse(TEXT % "IPIP", "f")), FULL))
+    assert taken - other == {"nftables nat", "nftables fib"}
+    assert other - taken == {"ipset", "rpfilter, CT, multiport"}
 
 
 @pytest.mark.parametrize(
     ("cni", "why"),
     [
         (
+            "{plugin: calico, dataplane: nftable}",
+            "f:6:36: spec.cni.dataplane: unknown value nftable; did you mean nftables?",
+        ),
+        (
+            "{plugin: calico, dataplane: nftables}\n  proxy: {mode: ipvs}",
+            "f:6:36: Calico's dataplane nftables does not go with proxy mode ipvs; write dataplane: iptables",
+        ),
+        (
             "{plugin: flannel, dataplane: nftables}",
-            "f:6:37: flannel has no Calico, and this says where its Felix writes; remove it, or use plugin: calico",
+            "f:6:37: flannel has no Calico, and dataplane is that of its Felix; remove it, or use plugin: calico",
         ),
         (
             "{plugin: calico, calicoVersion: 3.31}",
@@ -134,7 +145,7 @@ def test_the_file_names_the_dataplane() -> None:
         ),
         (
             "{plugin: kubenet, calicoVersion: 3.30}",
-            "f:6:41: kubenet has no Calico, and this names a release of it; remove it, or use plugin: calico",
+            "f:6:41: kubenet has no Calico, and calicoVersion names a release of it; remove it, or use plugin: calico",
         ),
     ],
 )  # fmt: skip

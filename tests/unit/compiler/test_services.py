@@ -161,9 +161,9 @@ def test_objects_come_after_those_that_they_lie_on() -> None:
     items = {
         ("real", "tcp", "10.96.0.1:80", "20.0.0.1:80"): ("1",),
         ("virtual", "tcp", "10.96.0.1:80"): ("rr", "", ""),
-        ("nft-element", "service-ips", "10.96.0.1 . tcp . 80"): ("", "goto x"),
-        ("nft-map", "service-ips"): ("type ipv4_addr : verdict ;",),
-        ("nft-table", "ip", "kube-proxy"): ("rules for kube-proxy",),
+        ("nft-element", "kube-proxy", "service-ips", "10.96.0.1 . tcp . 80"): ("", "goto x"),
+        ("nft-map", "kube-proxy", "service-ips"): ("type ipv4_addr : verdict ;",),
+        ("nft-table", "kube-proxy"): ("rules for kube-proxy",),
         ("address", "kube-ipvs0", "10.96.0.1/32"): (),
         ("dummy", "kube-ipvs0"): (),
     }

@@ -37,9 +37,12 @@ def test_a_scheduler_is_ipvs_own() -> None:
 def test_a_dataplane_is_calicos() -> None:
     lab = load(LABS / "calico-two-node" / "lab.yaml")
     assert changed_settings(lab, {"dataplane": "nftables"}) == ["dataplane=nftables (was iptables)"]
-    assert with_settings(lab, {"dataplane": "nftables"}).dataplane == "nftables"
-    with pytest.raises(UsageError, match=r"^plugin kubenet has no dataplane; a dataplane is Calico's$"):
+    changed = with_settings(lab, {"dataplane": "nftables"})
+    assert (changed.dataplane, with_settings(changed, {}).dataplane) == ("nftables", "nftables")
+    with pytest.raises(UsageError, match=r"^plugin kubenet has no dataplane; a dataplane is calico's$"):
         with_settings(load(LABS / "kubenet-two-node" / "lab.yaml"), {"dataplane": "nftables"})
+    with pytest.raises(UsageError, match=r"^Calico's dataplane nftables does not go with proxy mode ipvs; "):
+        with_settings(lab, {"dataplane": "nftables", "proxy-mode": "ipvs"})
 
 
 def test_what_stands_in_the_file_is_changed_there() -> None:

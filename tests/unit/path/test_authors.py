@@ -55,3 +55,5 @@ def test_a_rule_of_felix_is_named_by_its_words_not_by_its_signature() -> None:
         == "Drop if no profiles matched"
     )
     assert comment_of(f"{signed} -j RETURN") == "cali:019iikccrJ9NDYrR"
+    assert comment_of('counter drop comment "cali:019iikccrJ9NDYrR; Unknown interface"') == "Unknown interface"
+    assert comment_of('counter return comment "cali:019iikccrJ9NDYrR;"') == "cali:019iikccrJ9NDYrR;"

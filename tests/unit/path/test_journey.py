@@ -18,7 +18,7 @@ from nslab.probes.probe import Kind
 from nslab.trace.authors import BY_HAND, Authors
 from nslab.trace.chances import chances
 from nslab.trace.endpoints import TraceTarget, names_to_ask, sized, source, target
-from nslab.trace.hops import BLACKHOLE, RP_FILTER, TTL_OVER, Action, End
+from nslab.trace.hops import BLACKHOLE, RP_FILTER, TTL_OVER, Accepted, Action, End
 from nslab.trace.journey import hops
 from nslab.trace.known import Known
 from nslab.trace.observed import Crossing, Header, Match, Passing, RouteTaken, Visit, WatchedPacket
@@ -102,6 +102,34 @@ def test_chains_that_accept_are_the_hop_s_on_which_the_host_sends_it_on() -> Non
         ("send", []), ("DNAT", []), ("forward", [filters, by_policy]), ("receive", [])
     ]  # fmt: skip
     assert [(one.rule, one.marked) for one in made[2].accepted] == [(accepts, marks), (None, None)]
+
+
+@pytest.mark.parametrize("bit", ["0x00010000", "0x10000"])
+def test_a_rule_of_nft_is_named_that_set_the_mark_for_which_the_last_asks(bit: str) -> None:
+    """As nft lists them: 1.0.6 with all digits, later ones without."""
+    marks = Match("calico", "filter-cali-pi-web", "continue", rule=f"counter meta mark set meta mark | {bit}")
+    more = replace(marks, rule=f"{marks.rule}0")
+    clear = replace(marks, rule=f"meta mark & {bit} == 0x00000000 counter return")
+    accepts = replace(marks, chain="filter-FORWARD", rule=f"meta mark & {bit} == {bit} counter accept")
+    visit = Visit("calico", "filter-FORWARD", 2, 0, DONE, 0, (marks, more, clear, accepts), "accept")
+    assert Accepted(visit).marked == marks
+    assert Accepted(replace(visit, matches=(marks, clear))).marked is None
+
+
+@pytest.mark.parametrize("place", [("mangle", "POSTROUTING"), ("calico", "mangle-POSTROUTING")])
+def test_no_chain_without_nat_did_what_conntrack_undoes_behind_it(place: tuple[str, str]) -> None:
+    back, home = Header(SERVER, POD, 6, (8080, 40000), 64, 60), Header(SERVICE, POD, 6, (80, 40000), 63, 60)
+    passed = [
+        seen(1, "node", "cali2", "in", back, What.REPLY),
+        seen(2, "node", "cali1", "out", home, What.REPLY),
+    ]
+    table, chain = place
+    rule = Match(table, f"{chain}-rules", "continue", rule="ct status dnat counter")
+    visit = Visit(table, chain, 4, -150, replace(back, ttl=63), 0, (rule,), "accept", policy=True)
+    crossing = Crossing("node", What.REPLY, False, "cali2", "cali1", back, 0, (visit,))
+    found = stations(passed, [crossing], What.REPLY)
+    (undone,) = [hop for hop in hops(found, known(*found)) if hop.before]
+    assert (undone.action, undone.by) == (Action.REVERSE_DNAT, "kernel")
 
 
 def test_a_chain_that_drops_what_a_bridge_forwards_is_named() -> None:

@@ -23,7 +23,7 @@ from nslab.objects.names import cali
 from nslab.objects.needs import HostFeatures
 from nslab.objects.plan import diff
 from nslab.objects.ports import LinkUp
-from nslab.objects.process import Control, KubeProxy, NodeAgent, TunnelAgent
+from nslab.objects.process import Bird, Control, KubeProxy, NodeAgent, TunnelAgent
 from nslab.objects.routes import Route
 from nslab.objects.sysctl import Sysctl
 from nslab.probes import Kind, Outcome, Probe, Result, survey
@@ -192,6 +192,16 @@ def test_the_first_missing_thing_is_named_with_what_mends_it() -> None:
     assert why(of, have, Result(question(of, "pod-c", "pod-b"), Outcome.TIMED_OUT)) == (
         "node2 has no route to 20.111.156.0/26 (BIRD's): ip -n nslab.x.node2 route add 20.111.156.0/26 via "
         "192.168.59.22 dev tunl0 proto bird onlink"
+    )
+
+
+def test_a_bird_that_does_not_run_is_named_with_the_route_that_is_lost() -> None:
+    of = lab("bgp-mesh")
+    have = without(compile_lab(of, HOST), Route, ns="nslab.x.node1", to="20.109.131.0/26")
+    lost = Result(question(of, "pod-b", "pod-d"), Outcome.TIMED_OUT)
+    assert "; " not in why(of, have, lost)
+    assert why(of, without(have, Bird, ns="nslab.x.node2"), lost) == (
+        "node1 has no route to 20.109.131.0/26 (BIRD's); no BIRD runs on node2, `nslab up x` starts it"
     )
 
 

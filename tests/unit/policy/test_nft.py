@@ -64,11 +64,11 @@ def test_spellings() -> None:
 def test_one_table_has_chains_in_the_places_of_all_of_iptables() -> None:
     found = felix.items(Cluster((WEB,), (POD,)), NODE)
     assert [item for item in found if item[0] == "nft-table"] == [("nft-table", "calico")]
-    hooked = {item[1]: body[0] for item, body in found.items() if item[0] == "nft-chain" and body[0]}
+    hooked = {item[2]: body[0] for item, body in found.items() if item[0] == "nft-chain" and body[0]}
     assert len(hooked) == 14
     assert hooked["nat-POSTROUTING"] == "type nat hook postrouting priority 110 ;"
     assert hooked["mangle-OUTPUT"] == "type route hook output priority -150 ;"
-    first, *last = found["nft-chain", "filter-FORWARD"][1:]
+    first, *last = found["nft-chain", "calico", "filter-FORWARD"][1:]
     assert re.fullmatch(r'counter jump filter-cali-FORWARD comment "cali:.{16};"', first)
     assert [rule.split(" comment ")[0] for rule in last] == [
         "meta mark & 0x10000 == 0x10000 counter accept",
@@ -76,23 +76,24 @@ def test_one_table_has_chains_in_the_places_of_all_of_iptables() -> None:
     ]
     assert last[0].endswith('; Policy explicitly accepted packet."')
     chains = {f"{table}-{name}" for table, name, _ in base.chains(NODE)}
-    assert chains <= {item[1] for item in found if item[0] == "nft-chain"}
+    assert chains <= {item[2] for item in found if item[0] == "nft-chain"}
 
 
 def test_names_are_whole_and_pods_stand_in_maps() -> None:
     found = felix.items(Cluster((WEB,), (POD,)), NODE)
     policy = "filter-cali-pi-default/default/knp.default.web"
-    assert re.fullmatch('continue comment "cali:.{16}; Policy .*"', found["nft-chain", policy][1])
-    assert found["nft-map", "filter-cali-to-wl-dispatch"] == ("type ifname : verdict ;",)
-    entry = ("nft-element", "filter-cali-to-wl-dispatch", f'"{POD.interface}"')
+    assert re.fullmatch('continue comment "cali:.{16}; Policy .*"', found["nft-chain", "calico", policy][1])
+    assert found["nft-map", "calico", "filter-cali-to-wl-dispatch"] == ("type ifname : verdict ;",)
+    entry = ("nft-element", "calico", "filter-cali-to-wl-dispatch", f'"{POD.interface}"')
     assert found[entry] == ("", f"goto filter-cali-tw-{POD.interface}")
-    look, drop = found["nft-chain", "filter-cali-to-wl-dispatch"][1:]
+    look, drop = found["nft-chain", "calico", "filter-cali-to-wl-dispatch"][1:]
     assert look.startswith("oifname vmap @filter-cali-to-wl-dispatch comment ")
     assert drop.startswith("counter drop comment ")
-    assert any(f"jump {policy} " in rule for rule in found["nft-chain", f"filter-cali-tw-{POD.interface}"])
+    assert any(f"jump {policy} " in rule for rule in found["nft-chain", "calico", f"filter-cali-tw-{POD.interface}"])
     long = replace(WEB, name="w" * 250)
-    names = {item[1] for item in felix.items(Cluster((long,), (POD,)), NODE) if item[0] == "nft-chain"}
-    assert max(map(len, names)) < 255, "the kernel's limit"
+    names = {item[2] for item in felix.items(Cluster((long,), (POD,)), NODE) if item[0] == "nft-chain"}
+    (hashed,) = (name for name in names if "-pi-" in name)
+    assert re.fullmatch("filter-cali-pi-_[\\w-]{43}", hashed), "longer than the kernel's 255 characters"
 
 
 def test_only_what_differs_is_written() -> None:

@@ -75,7 +75,7 @@ def test_ipvs_as_its_own_programs_list_it() -> None:
 
 def test_what_nftables_keeps_of_services_that_are_gone() -> None:
     wanted = whole(nftables, [WEB], PROXY)
-    mine = next(item[1] for item in wanted if item[0] == "nft-chain" and item[1].startswith("service-"))
+    mine = next(item[2] for item in wanted if item[0] == "nft-chain" and item[2].startswith("service-"))
     text = f"table ip kube-proxy {{\n\tchain {mine} {{\n\t}}\n\tchain service-AAAAAAAA-default/old/tcp/ {{\n\t}}\n}}\n"
     text += "table ip stranger {\n\tchain service-x {\n\t}\n}\n"
     sets = (
@@ -84,6 +84,6 @@ def test_what_nftables_keeps_of_services_that_are_gone() -> None:
     outputs = list(zip(looks(wanted, PROXY), (text, sets), strict=True))
     assert found(outputs, wanted) == {}
     assert leftovers(outputs, wanted) == {
-        ("nft-chain", "service-AAAAAAAA-default/old/tcp/"): ("",),
-        ("nft-set", "affinity-AAAAAAAA-default/old/tcp/__20.96.0.2/80"): ("",),
+        ("nft-chain", "kube-proxy", "service-AAAAAAAA-default/old/tcp/"): ("",),
+        ("nft-set", "kube-proxy", "affinity-AAAAAAAA-default/old/tcp/__20.96.0.2/80"): ("",),
     }

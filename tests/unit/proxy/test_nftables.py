@@ -91,9 +91,9 @@ def unknown(items: Items) -> list[str]:
         output = " ".join(body[1:])
         if item[0] == "nft-chain":
             missing += [name for name in re.findall(r"(?:jump|goto) (\S+)", output) if name not in chains]
-            chains.add(item[1])
-        for name in re.findall(r"@(\S+)", output) + ([item[1]] if item[0] == "nft-element" else []):
-            if not {("nft-set", name), ("nft-map", name)} & items.keys():
+            chains.add(item[2])
+        for name in re.findall(r"@(\S+)", output) + ([item[2]] if item[0] == "nft-element" else []):
+            if not {("nft-set", item[1], name), ("nft-map", item[1], name)} & items.keys():
                 missing.append(name)
     verdicts = {body[1] for item, body in items.items() if item[0] == "nft-element"}
     return missing + [to for to in verdicts - {"", "drop"} if to.removeprefix("goto ") not in chains]
@@ -101,13 +101,13 @@ def unknown(items: Items) -> list[str]:
 
 def test_names_as_upstream_makes_them() -> None:
     service = ServiceInfo("ns1", "svc1", "172.30.0.41", (Port("p80", 80, endpoints=(Endpoint("10.180.0.1", 80),)),))
-    chains = [item[1] for item in nftables.part(service, NODE).own if item[0] == "nft-chain"]
+    chains = [item[2] for item in nftables.part(service, NODE).own if item[0] == "nft-chain"]
     assert chains == ["endpoint-5OJB2KTY-ns1/svc1/tcp/p80__10.180.0.1/80", "service-ULMVA6XW-ns1/svc1/tcp/p80"]
 
 
 def test_a_name_is_cut_to_what_the_kernel_takes() -> None:
     service = replace(WEB, namespace="n" * 63, name="s" * 63, ports=(replace(WEB.ports[0], name="p" * 120),))
-    names = [item[1] for item in nftables.part(service, NODE).own if item[0] == "nft-chain"]
+    names = [item[2] for item in nftables.part(service, NODE).own if item[0] == "nft-chain"]
     assert max(len(name) for name in names) <= 255
     assert len(set(names)) == 4
     assert all(name.endswith("...") for name in names)
@@ -123,7 +123,7 @@ def test_local_to_both_sides_still_short_circuits_to_all_endpoints() -> None:
 
 
 def rules(items: Items, start: str) -> list[str]:
-    (name,) = (item for item in items if item[0] == "nft-chain" and item[1].startswith(start))
+    (name,) = (item for item in items if item[0] == "nft-chain" and item[2].startswith(start))
     return list(items[name][1:])
 
 
@@ -153,7 +153,8 @@ def test_the_load_balancers_own_address_passes_where_a_range_has_the_node() -> N
 )
 def test_node_ports_answer_on(output: tuple[str, ...], answers: list[str]) -> None:
     proxy = replace(NODE, addresses=("192.168.0.2", "10.5.0.1"), node_port_addresses=output)
-    assert [item[2] for item in nftables.frame((), proxy) if item[:2] == ("nft-element", "nodeport-ips")] == answers
+    elements = [item for item in nftables.frame((), proxy) if item[0] == "nft-element"]
+    assert [item[3] for item in elements if item[2] == "nodeport-ips"] == answers
 
 
 def test_node_ports_on_all_addresses_need_no_set_of_them() -> None:

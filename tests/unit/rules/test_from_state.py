@@ -148,5 +148,16 @@ def test_the_text_of_a_rule_is_what_was_typed() -> None:
     assert json.loads(shown["synproxy mss 1460"].removeprefix("synproxy ")) == {"mss": 1460}
 
 
+def test_marks_are_written_as_nft_writes_them() -> None:
+    mark = {"meta": {"key": "mark"}}
+    masked = {"match": {"op": "==", "left": {"&": [mark, 0x10000]}, "right": 0x10000}}
+    assert rule_text([masked]) == "meta mark & 0x00010000 == 0x00010000"
+    assert (
+        rule_text([{"mangle": {"key": mark, "value": {"|": [mark, 0x80000]}}}])
+        == "meta mark set meta mark | 0x00080000"
+    )
+    assert rule_text([{"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": "new"}}]) == "ct state new"
+
+
 def plain(text: str) -> str:
     return text.replace(" ip to", " to").replace("==", "").replace(" ", "").replace("ip", "")

@@ -20,6 +20,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 from ask import NODE, packet
 
 from nslab.trace.rules.evaluate import evaluate
+from nslab.trace.rules.nft_text import rule_text
 from nslab.trace.rules.packet import Verdict
 from nslab.trace.rules.ruleset import read
 
@@ -381,3 +382,14 @@ def test_a_chain_at_an_interface_is_for_what_comes_by_it() -> None:
     ruleset = read(nft=json.dumps({"nftables": objects}))
     assert evaluate(ruleset, packet(), "INGRESS", NODE)[0].verdict is Verdict.DROP
     assert evaluate(ruleset, packet(iif="eth1"), "INGRESS", NODE)[0].verdict is Verdict.ACCEPT
+
+
+def test_bits_of_a_mark_are_shown_as_nft_shows_them() -> None:
+    mark = {"meta": {"key": "mark"}}
+    bit = {"&": [mark, 0x10000]}
+    shown = {
+        "meta mark & 0x00010000 == 0x00010000": {"match": {"op": "==", "left": bit, "right": 0x10000}},
+        "meta mark & 0x00010000 != 0x00000000": {"match": {"op": "!=", "left": bit, "right": 0}},
+        "meta mark set meta mark | 0x00004000": {"mangle": {"key": mark, "value": {"|": [mark, 0x4000]}}},
+    }
+    assert {text: rule_text([statement]) for text, statement in shown.items()} == {text: text for text in shown}

@@ -40,6 +40,12 @@ metadata: {name: web}
 spec: {clusterIP: 10.96.1.1, selector: {app: a}, ports: [{port: 80}]}
 """
 )
+BIRD = """\
+apiVersion: nslab/v1
+kind: Lab
+metadata: {name: mine}
+spec: {cni: {plugin: calico, bgp: bird}, nodes: [{name: n1}, {name: n2}]}
+"""
 LAB = assign_addresses(parse(TEXT, "lab.yaml"))
 
 
@@ -70,6 +76,16 @@ def test_a_setting_is_the_files_again() -> None:
     was = replace(LAB, proxy_mode=ProxyMode.NFTABLES)
     assert edits(was, LAB) == ["back to the file: proxy-mode iptables (was nftables)"]
     assert edits(LAB, was, ["proxy-mode"]) == ["changed: proxy-mode nftables (was iptables)"]
+
+
+def test_what_a_file_may_leave_out_is_written_as_in_the_file_and_no_line_if_it_is_empty() -> None:
+    bird = assign_addresses(parse(BIRD, "lab.yaml"))
+    assert edits(assign_addresses(parse(BIRD.replace(", bgp: bird", ""), "lab.yaml")), bird) == [
+        "changed: lab: cni.bgp.daemon unset -> bird",
+        "changed: lab: cni.bgp.asNumber unset -> 64512",
+        "changed: lab: cni.bgp.nodeToNodeMeshEnabled unset -> true",
+        "changed: lab: cni.bgp.nodeMeshMaxRestartTime unset -> 120s",
+    ]
 
 
 def test_a_schedulers_mode_goes_with_it() -> None:

@@ -223,6 +223,40 @@ def test_describe_a_job_says_why_it_failed() -> None:
     assert "Failed True BackoffLimitExceeded it has reached it" in lines
 
 
+def test_describe_a_networkpolicy_in_kubectls_words() -> None:
+    app = {"podSelector": {"matchLabels": {"app": "web"}}}
+    block = {"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16", "10.2.0.0/16"]}}
+    ports = [{"port": "http", "protocol": "TCP"}, {"port": 80, "endPort": 90, "protocol": "UDP"}]
+    ingress = [{"from": [{"namespaceSelector": {}, **app}, block], "ports": ports}, {}]
+    spec = {**app, "policyTypes": ["Ingress", "Egress"], "ingress": ingress}
+    policy = {"kind": "NetworkPolicy", "metadata": {"name": "p", "namespace": "default"}, "spec": spec}
+    text = describe(policy, [policy], NOW)
+    assert text[text.index("Spec:") : text.index("Events:")].splitlines() == [
+        "Spec:",
+        "  PodSelector:     app=web",
+        "  Allowing ingress traffic:",
+        "    To Port: http/TCP",
+        "    To Port Range: 80-90/UDP",
+        "    From:",
+        "      NamespaceSelector: <none>",
+        "      PodSelector: app=web",
+        "    From:",
+        "      IPBlock:",
+        "        CIDR: 10.0.0.0/8",
+        "        Except: 10.1.0.0/16, 10.2.0.0/16",
+        "    ----------",
+        "    To Port: <any> (traffic allowed to all ports)",
+        "    From: <any> (traffic not restricted by source)",
+        "  Allowing egress traffic:",
+        "    <none> (Selected pods are isolated for egress connectivity)",
+        "  Policy Types: Ingress, Egress",
+    ]
+    spec.update(podSelector={}, policyTypes=["Egress"])
+    text = describe(policy, [policy], NOW)
+    assert "PodSelector:     <none> (Allowing the specific traffic to all pods in this namespace)\n" in text
+    assert "  Not affecting ingress traffic\n" in text
+
+
 def test_describe_does_not_show_secrets() -> None:
     there = live(RUNNING, RUNNING)
     text = describe(selected(there, ["secret/s"])[0], there, NOW)
