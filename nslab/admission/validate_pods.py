@@ -173,7 +173,7 @@ def addresses(found: Documents) -> Iterator[FieldError]:
 
 def _lender(lab: LabDocument, pod: Pod) -> str:
     """The node of whose podCIDR a pod of another node requests an address; "" if it borrows none."""
-    if not (pod.requested and lab.rules.borrows):
+    if not (pod.node and pod.requested and lab.rules.borrows):
         return ""
     holders = (one.name for one in lab.nodes if one.pod_cidr and pod.requested in one.pod_cidr)
     return next((name for name in holders if name != pod.node), "")

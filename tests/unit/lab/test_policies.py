@@ -133,9 +133,18 @@ def test_what_is_probably_a_mistake_is_a_warning(old: str, new: str, says: str) 
     assert warned(GOOD.replace(old, new)) == [says]
 
 
+EXEC = """exec, config: '{"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "bridge"}]}'"""
+
+
 @pytest.mark.parametrize(
-    ("plugin", "which"), [("kubenet", "kubenet has"), ("flannel", "flannel has"), ("none", "without a plugin there is")]
-)  # fmt: skip
+    ("plugin", "which"),
+    [
+        ("kubenet", "kubenet has"),
+        ("flannel", "flannel has"),
+        ("none", "without a plugin there is"),
+        (EXEC, "exec has"),
+    ],
+)
 def test_a_plugin_that_enforces_none(plugin: str, which: str) -> None:
     assert warned(GOOD, LAB.replace("calico", plugin)) == [
         f"12:7: {which} nothing that enforces NetworkPolicies: pods reach each other as if there were none",
