@@ -259,7 +259,7 @@ OURS = {
         "routes",
         "node1",
         f"ip route replace 20.111.156.7 dev {B} scope link proto 80 mtu 600",
-        f"node1's route to 20.111.156.7/32 is a route 20.111.156.7/32 dev {B} proto 80 mtu 600 instead of",
+        f"node1 has the route 20.111.156.7/32 dev {B} proto 80 mtu 600 in place of one that leads through cali",
     ),
     "several ways": Stranger(
         "routes",
