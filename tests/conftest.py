@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.slow import waits_for_slow
 from tests.workers import VM, share, turn, workers
 
 if TYPE_CHECKING:
@@ -74,5 +75,8 @@ def pytest_collection() -> Iterator[object]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Among workers, those come first who are waited for longest; else the VM's last: it boots beside the rest."""
+    for item in items:
+        if waits_for_slow(item.nodeid):
+            item.add_marker(pytest.mark.skip(reason="others ask the same, and more quickly: NSLAB_SLOW=1"))
     among_workers = hasattr(config, "workerinput")
     items.sort(key=lambda item: turn(item.nodeid) if among_workers else share(item.nodeid) == VM)
