@@ -15,11 +15,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from nslab.admission.load import load
 from nslab.app.down import down
 from nslab.app.up import Up, up
 from nslab.compiler.placement import assign_addresses
+from nslab.errors import Missing
 from nslab.lab.find import find
+from nslab.linux.bird import find_bird
 from nslab.linux.timeouts import scaled
 from nslab.objects.names import cali, netns
 from tests import prefork
@@ -105,6 +109,14 @@ spec:
   containers:
   - {name: c, image: agnhost, args: [netexec, --http-port=8080, --udp-port=8081], ports: [{containerPort: 8080}]}
 """
+
+
+def needs_bird(lab: Lab) -> None:
+    """Skip where a lab's BIRD is missing."""
+    try:
+        find_bird(lab)
+    except Missing as missing:
+        pytest.skip(str(missing))
 
 
 def agnhosts(pods: Mapping[str, tuple[str, str]]) -> str:

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nslab.app.bgp import bgp_of
-from nslab.errors import Missing, NslabError
-from nslab.linux.bird import find_bird
+from nslab.errors import NslabError
 from nslab.linux.netns import Namespaces
 from nslab.linux.stored_lab import stored_lab
 from nslab.wire import netlink
-from tests.kernel.labkit import RUN, OwnLab, agnhosts, kill, nslab, until
+from tests.kernel.labkit import RUN, OwnLab, agnhosts, kill, needs_bird, nslab, until
 from tests.slow import SLOW
 
 if TYPE_CHECKING:
@@ -91,10 +90,7 @@ def bird_of(lab: OwnLab, host: str) -> int:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     mesh = Mesh(tmp_path_factory.mktemp("bgp"))
     mesh.write(TEXT.replace("NAME", mesh.name))
-    try:
-        find_bird(mesh.lab())
-    except Missing as missing:
-        pytest.skip(str(missing))
+    needs_bird(mesh.lab())
     mesh.up()
     yield mesh
     mesh.clear()

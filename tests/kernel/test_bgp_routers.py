@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nslab.app.bgp import bgp_of
-from nslab.errors import Missing
-from nslab.linux.bird import find_bird
 from nslab.linux.stored_lab import stored_lab
-from tests.kernel.labkit import OwnLab, agnhosts, nslab, until
+from tests.kernel.labkit import OwnLab, agnhosts, needs_bird, nslab, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,10 +61,7 @@ class Rack(OwnLab):
 def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
     lab = Rack(tmp_path_factory.mktemp("bgp"))
     lab.write(TEXT.replace("NAME", lab.name) + agnhosts({"pod-b": ("web", "node1")}) + SERVICE)
-    try:
-        find_bird(lab.lab())
-    except Missing as missing:
-        pytest.skip(str(missing))
+    needs_bird(lab.lab())
     lab.up()
     yield lab
     lab.clear()
