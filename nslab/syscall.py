@@ -19,6 +19,7 @@ for _name in ("capset", "getrlimit", "mount", "prctl", "setgroups", "setns", "se
     getattr(_libc, _name)
 _ZERO = ctypes.c_ulong(0)
 _Ints2, _Long32 = ctypes.c_int * 2, ctypes.c_long * 32
+# _Words0: no groups; ctypes forgets a type that nobody holds.
 _Words0, _Words2, _Words6 = ctypes.c_uint32 * 0, ctypes.c_uint32 * 2, ctypes.c_uint32 * 6
 _Quads2, _Quads3, _Quads4, _Quads16 = (ctypes.c_uint64 * count for count in (2, 3, 4, 16))
 

@@ -24,9 +24,10 @@ def announce(
 
     `dead`: those that nobody waits for. `fresh`: the lab is new. `writes`: nslab has written the components' rules.
     """
-    lab, told = drift.lab, network(drift.lab).told(drift.lab)
+    lab, plugin = drift.lab, network(drift.lab)
     nodes = [node.name for node in lab.nodes]
     proxies = nodes if lab.proxy_mode is not ProxyMode.NONE else []
+    felixes = nodes if plugin.AGENT else []
     # The kube-proxies of a fresh lab take over the rules that nslab wrote, so nobody waits for them; but in userspace
     # mode they carry the traffic themselves. One that starts later writes all rules again, as the real kube-proxy does.
     taken_over = proxies if fresh and lab.proxy_mode is not ProxyMode.USERSPACE else []
@@ -37,7 +38,9 @@ def announce(
         published(lab),
         expect={
             "kube-proxy": [node for node in proxies if ("kube-proxy", node) not in dead],
-            "felix": [node for node in nodes if told and node not in with_rules and ("felix", node) not in dead],
+            "felix": [node for node in felixes if node not in with_rules and ("felix", node) not in dead],
         },
-        written=taken_over if writes else None, policy=told, policy_written=with_rules,
+        written=taken_over if writes else None,
+        # Where components write, Felixes have had it since the pods came.
+        policy=plugin.snapshot(lab) if writes else None, policy_written=with_rules,
     )  # fmt: skip

@@ -203,7 +203,7 @@ class Transition:
         with suppress(NslabError, OSError):  # the user sees the error that started the rollback
             engine.best_effort(self.kernel, compare(self.spaces, before, (lab, *self.kept), self.written_by).plan)
             nodes = [node.name for node in before.nodes if self._writes]
-            self.line.put(published(before), policy=network(before).told(before), policy_written=nodes)
+            self.line.put(published(before), policy=network(before).snapshot(before), policy_written=nodes)
 
     def _withdraw(self, drift: Drift) -> None:
         if self.kept and self.written_by is WrittenBy.COMPONENTS:
@@ -289,8 +289,8 @@ class Transition:
 
     def _admit(self, drift: Drift) -> None:
         """Have Felixes write what is for the new pods, from which and to which nothing is forwarded until then."""
-        if not self._writes and (told := network(drift.lab).told(drift.lab)):
-            self.line.put((), whole=False, expect={"kube-proxy": ()}, policy=told)
+        if not self._writes and (snapshot := network(drift.lab).snapshot(drift.lab)):
+            self.line.put((), whole=False, expect={"kube-proxy": ()}, policy=snapshot)
 
     def _publish(self, drift: Drift) -> tuple[tuple[str, str], ...]:
         if any(isinstance(step.obj, Control) for step in drift.plan):

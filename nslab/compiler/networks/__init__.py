@@ -49,7 +49,7 @@ class Network(Protocol):
     def agent(self, lab: Lab, host: HostFeatures, node: Node) -> Iterator[KernelObject]:
         """The process of its agent on a node."""
 
-    def told(self, lab: Lab) -> dict[str, Any] | None:
+    def snapshot(self, lab: Lab) -> dict[str, Any] | None:
         """What the API server tells the agents of all nodes; None without an agent."""
 
     @property

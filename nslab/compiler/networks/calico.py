@@ -118,7 +118,7 @@ def agent(lab: Lab, host: HostFeatures, node: Node) -> Iterator[KernelObject]:
     yield Felix(ns, ns, json.dumps(settings), by=_FELIX)
 
 
-def told(lab: Lab) -> dict[str, Any] | None:
+def snapshot(lab: Lab) -> dict[str, Any] | None:
     """The policies, pods and namespaces, and what each Felix is set to. The API server knows which pods have ended."""
     return document.to_json(cluster(lab, ended=True), (felix_node(lab, node) for node in lab.nodes))
 

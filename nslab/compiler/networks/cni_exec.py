@@ -163,4 +163,4 @@ def is_its_own(line: str) -> bool:
     return bool(re.search("-[Aj] CNI-", line))
 
 
-AGENT, agent_rules, agent, told = whole.AGENT, whole.agent_rules, whole.agent, whole.told
+AGENT, agent_rules, agent, snapshot = whole.AGENT, whole.agent_rules, whole.agent, whole.snapshot

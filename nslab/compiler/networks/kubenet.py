@@ -78,5 +78,5 @@ def node_line(_lab: Lab, node: Node) -> str:
 
 allocation, speaks_from, userspace_bind = bridged.allocation, bridged.speaks_from, bridged.userspace_bind
 pod_link, pod_line = bridged.pod_link, bridged.pod_line
-AGENT, agent_rules, agent, told = whole.AGENT, whole.agent_rules, whole.agent, whole.told
+AGENT, agent_rules, agent, snapshot = whole.AGENT, whole.agent_rules, whole.agent, whole.snapshot
 sort_out, is_its_own = whole.sort_out, whole.is_its_own

@@ -106,4 +106,4 @@ def pod_line(pod: Pod) -> str:
     return f"(no cable)  {address_of(pod)}"
 
 
-AGENT, agent_rules, agent, told = whole.AGENT, whole.agent_rules, whole.agent, whole.told
+AGENT, agent_rules, agent, snapshot = whole.AGENT, whole.agent_rules, whole.agent, whole.snapshot

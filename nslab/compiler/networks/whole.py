@@ -26,7 +26,7 @@ def agent(_lab: Lab, _host: HostFeatures, _node: Node) -> Iterator[KernelObject]
     return iter(())
 
 
-def told(_lab: Lab) -> dict[str, Any] | None:
+def snapshot(_lab: Lab) -> dict[str, Any] | None:
     """None: there is no agent."""
     return None
 

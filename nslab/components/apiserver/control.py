@@ -146,10 +146,9 @@ class ControlServer:
                 return {}
             case "get":
                 proxies = {watcher.node: watcher.report for watcher in self._watching(KUBE_PROXY)}
-                felixes = {watcher.node: watcher.report for watcher in self._watching(FELIX)}
                 services = [json.loads(text) for text in self.controller.published.values()]
                 known = {"generation": self.generation, "services": services, "pods": self.controller.pods()}
-                return {"ok": True, **known, "proxies": proxies, "felixes": felixes}
+                return {"ok": True, **known, "proxies": proxies}
             case "progress":
                 return {"ok": True, "generation": self.generation, "followed": self.followed}
             case "stop":
